@@ -1,0 +1,92 @@
+"""Cgroups of nodes, for both versions: made before the kubelet starts, removed after its pods are gone.
+Version 1 has a hierarchy per controller; version 2 has one, whose controllers must be passed down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+NEEDED = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
+
+
+def version(root: Path = ROOT) -> int:
+    """1 or 2: which version the controllers of this machine are in."""
+    return 2 if (root / "cgroup.controllers").exists() else 1
+
+
+def hierarchies(root: Path = ROOT) -> list[Path]:
+    """The roots of every hierarchy that processes of a node may be put in."""
+    if version(root) == 2:
+        return [root]
+    # One of version 2 mounted beside those of version 1 has no controllers to give, but runc uses it as well.
+    return sorted({path.resolve() for path in root.iterdir() if (path / "cgroup.procs").exists()})
+
+
+def create(name: str, root: Path = ROOT) -> None:
+    """Make a cgroup in every hierarchy.
+
+    Args:
+        name: Path below each hierarchy's root, such as "kubernix/ab12/node-1".
+        root: Where cgroups are mounted.
+    """
+    for top in hierarchies(root):
+        group = top
+        for part in Path(name).parts:
+            if version(root) == 2:
+                _pass_controllers_down(group)
+            parent, group = group, group / part
+            group.mkdir(exist_ok=True)
+            if version(root) == 1 and top.name.startswith("cpuset"):
+                _copy_cpuset(parent, group)
+
+
+def remove(name: str, timeout: float = 5.0, root: Path = ROOT) -> list[str]:
+    """Remove a cgroup and all below it, in every hierarchy, and its parents where nobody else uses them.
+
+    Returns:
+        What could not be removed within `timeout` seconds, a line each.
+    """
+    deadline = time.monotonic() + timeout
+    left = []
+    for top in hierarchies(root):
+        while problem := _remove_tree(top / name):
+            if time.monotonic() > deadline:
+                left.append(problem)
+                break
+            # A killed process leaves its cgroup a moment after it was waited for.
+            time.sleep(0.005)
+        for parent in list(Path(name).parents)[:-1]:
+            with contextlib.suppress(OSError):
+                (top / parent).rmdir()
+    return left
+
+
+def _remove_tree(group: Path) -> str:
+    try:
+        for path, _, _ in os.walk(group, topdown=False):
+            os.rmdir(path)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return f"cgroup {group}: {error.strerror}"
+    return ""
+
+
+def _pass_controllers_down(group: Path) -> None:
+    available = (group / "cgroup.controllers").read_text().split()
+    control = group / "cgroup.subtree_control"
+    enabled = control.read_text().split()
+    for controller in NEEDED:
+        if controller in available and controller not in enabled:
+            # One that can't be passed down must not keep the others from it.
+            with contextlib.suppress(OSError):
+                control.write_text(f"+{controller}")
+
+
+def _copy_cpuset(parent: Path, group: Path) -> None:
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not (group / name).read_text().strip():
+            (group / name).write_text((parent / name).read_text())

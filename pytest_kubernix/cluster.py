@@ -1,0 +1,210 @@
+"""Cluster: what a test holds. Everything a test may do with a cluster, whoever made it.
+Built from a driver's RunningCluster; `kubernetes` and `cryptography` are imported once they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import ClusterConfig
+from .errors import DriverError
+from .kubectl import Kubectl
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from .drivers.base import RunningCluster, Status
+    from .handle import ClusterHandle
+
+# A token outlives any test run, and the cluster does not outlive the run.
+TOKEN_LIFETIME = "24h"  # noqa: S105 - a duration
+
+
+class Cluster:
+    """A running cluster.
+
+    Args:
+        running: What the driver gave.
+        stopping: Called with this cluster once, before it is stopped.
+    """
+
+    def __init__(
+        self, running: RunningCluster, *, stopping: Callable[[Cluster], object] = lambda cluster: None
+    ) -> None:
+        self._running = running
+        self._stopping = stopping
+        self._stopped = False
+        self._clients: dict[Path, ApiClient] = {}
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.handle.cluster_id} {self.version} at {self.server}>"
+
+    @property
+    def handle(self) -> ClusterHandle:
+        """Where it is and how to reach it, as plain data."""
+        return self._running.handle
+
+    @property
+    def config(self) -> ClusterConfig:
+        """What it was asked to be."""
+        return ClusterConfig.from_json(self.handle.config)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.handle.kubeconfig
+
+    @property
+    def version(self) -> str:
+        """The version of its API server, without a "v"."""
+        return self.handle.k8s_version
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of its nodes, in order."""
+        return self.handle.nodes
+
+    @property
+    def server(self) -> str:
+        """The URL of its API server."""
+        return self.handle.server
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it can do, such as "nodes"; what `kubernix_requires(capability=…)` looks for."""
+        return self.handle.capabilities
+
+    @cached_property
+    def kubectl(self) -> Kubectl:
+        """The kubectl of its own version, as the administrator."""
+        run_dir = self.handle.run_dir
+        # Beside the cluster's files: under HOME, what it learnt about one cluster would be believed of the
+        # next that happens to listen on the same port.
+        cache = run_dir / "kubectl-cache" if run_dir else None
+        return Kubectl(self.handle.kubectl, self.kubeconfig, cache_dir=cache)
+
+    def client(self, kubeconfig: Path | None = None) -> ApiClient:
+        """A client for the APIs of `kubernetes.client`: `CoreV1Api(cluster.client())`.
+
+        Args:
+            kubeconfig: Whose access it uses; None is the administrator's. One client is made for each.
+        """
+        from kubernetes import client, config
+
+        path = kubeconfig or self.kubeconfig
+        if path not in self._clients:
+            settings = client.Configuration()
+            config.load_kube_config(
+                config_file=str(path), client_configuration=settings, persist_config=False
+            )
+            # The cluster is on this machine: a proxy meant for the world outside can't reach it.
+            settings.proxy = None
+            self._clients[path] = client.ApiClient(settings)
+        return self._clients[path]
+
+    def status(self) -> Status:
+        """What it looks like right now."""
+        return self._running.status()
+
+    def load_image(self, image: str | Path) -> tuple[str, ...]:
+        """Give every node an image, so that pods need no registry.
+
+        Args:
+            image: A docker archive, an OCI archive, an OCI layout directory, or a reference such as
+                "app:dev" that the local docker or podman has.
+
+        Returns:
+            The references of the images that were loaded, as pods should name them.
+
+        Raises:
+            ImageError: It is none of these; the text says what was looked for.
+            KubernixError: A node refused it.
+        """
+        from .images import archive
+
+        with archive(image) as path:
+            return tuple(self._running.load_image(str(path)))
+
+    def user(self, name: str, groups: Sequence[str] = ()) -> Path:
+        """A user who may do nothing until RBAC allows it.
+
+        Args:
+            name: The user's name, as a RoleBinding names it.
+            groups: The groups it is in.
+
+        Returns:
+            A kubeconfig with a client certificate of this user.
+
+        Raises:
+            DriverError: The driver of this cluster does not hold its CA.
+        """
+        from .plan import kubeconfig, pki
+
+        run_dir = self._run_dir("user")
+        ca = (run_dir / "pki" / "ca.crt").read_text(encoding="utf-8")
+        key = (run_dir / "pki" / "ca.key").read_text(encoding="utf-8")
+        cert_pem, key_pem = pki.issue_client(ca, key, name=name, groups=groups, now=datetime.now(UTC))
+        text = kubeconfig.render(server=self.server, ca_pem=ca, user=name, cert_pem=cert_pem, key_pem=key_pem)
+        return self._write("user", (name, *groups), text)
+
+    def service_account(self, namespace: str, name: str) -> Path:
+        """A kubeconfig that acts as a ServiceAccount, as a pod of it would.
+
+        Args:
+            namespace: The namespace of the account; it is the kubeconfig's default namespace too.
+            name: The account's name; it must exist.
+
+        Returns:
+            A kubeconfig with a token of the account, good for 24 hours.
+
+        Raises:
+            KubectlError: There is no such account.
+            DriverError: The driver of this cluster does not hold its CA.
+        """
+        from .plan import kubeconfig
+
+        ca = (self._run_dir("service_account") / "pki" / "ca.crt").read_text(encoding="utf-8")
+        request = ("create", "token", name, f"--duration={TOKEN_LIFETIME}")
+        token = self.kubectl(*request, namespace=namespace).stdout.strip()
+        text = kubeconfig.render(server=self.server, ca_pem=ca, user=name, token=token, namespace=namespace)
+        return self._write("serviceaccount", (namespace, name), text)
+
+    def stop(self) -> None:
+        """End it now. The session's end does so too; stopping twice is no error."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self._stopping(self)
+        finally:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+            self._running.stop()
+
+    def _run_dir(self, what: str) -> Path:
+        if self.handle.run_dir is None:
+            raise DriverError(f"{what}: driver {self.handle.driver!r} does not hold the CA of its clusters")
+        return self.handle.run_dir
+
+    def _write(self, kind: str, identity: tuple[str, ...], text: str) -> Path:
+        """Keep a kubeconfig where only this user reads it; the same identity gets the same path."""
+        folder = self._run_dir(kind) / "users"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(identity))[:60]
+        # Names may hold anything, so what tells two files apart is a digest of the whole identity.
+        digest = hashlib.sha256("\0".join((kind, *identity)).encode()).hexdigest()[:8]
+        path = folder / f"{readable}-{digest}.kubeconfig"
+        # mkstemp makes it 0600 from the first byte; the rename keeps readers from half a file.
+        descriptor, unfinished = tempfile.mkstemp(dir=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(unfinished).replace(path)
+        return path

@@ -1,0 +1,130 @@
+"""ClusterConfig: what one cluster should be. Frozen, validated, with a digest.
+Knows neither pytest nor where a value came from; `options.py` fills it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import ipaddress
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+
+MAX_NODES = 64
+RUNTIMES = ("containerd",)
+ADDONS = ("coredns",)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+# The cluster's CIDR is cut into equal blocks: node addresses, services, then pods node by node.
+# A block of /26 still holds 62 addresses; one above /20 would be more than any test fills.
+SMALLEST_BLOCK = 26
+LARGEST_BLOCK = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """What one cluster should be.
+
+    Attributes:
+        k8s_version: Exact Kubernetes version without a "v", such as "1.36.3".
+        driver: Name of the driver that makes the cluster; "auto" picks one that works here.
+        nodes: Number of nodes, 0 to 64; 0 is a control plane only.
+        cri_runtime: Container runtime of the nodes.
+        cidr: IPv4 network for nodes, services and pods, such as "10.10.0.0/16"; None picks a free one.
+        addons: Names of the addons to run.
+        root: Directory that holds run directories; None is a private one under the temporary directory.
+        api_port: Port of the API server on 127.0.0.1; 0 picks a free one.
+        boot_timeout: Limit for the whole boot in seconds.
+        log_level: How much the components log.
+
+    Raises:
+        ConfigError: A value is wrong; it names the field, the value, and what is allowed.
+    """
+
+    k8s_version: str
+    driver: str = "auto"
+    nodes: int = 1
+    cri_runtime: str = "containerd"
+    cidr: str | None = None
+    addons: tuple[str, ...] = ("coredns",)
+    root: Path | None = None
+    api_port: int = 0
+    boot_timeout: float = 120.0
+    log_level: str = "warning"
+
+    def __post_init__(self) -> None:
+        if type(self.nodes) is not int or not 0 <= self.nodes <= MAX_NODES:
+            raise ConfigError(
+                "nodes", self.nodes, f"allowed is a whole number from 0 (control plane only) to {MAX_NODES}"
+            )
+        _one_of("cri_runtime", self.cri_runtime, RUNTIMES)
+        _one_of("log_level", self.log_level, LOG_LEVELS)
+        for addon in self.addons:
+            _one_of("addons", addon, (*ADDONS, "none"))
+        if type(self.api_port) is not int or not (self.api_port == 0 or 1024 <= self.api_port <= 65535):
+            raise ConfigError(
+                "api_port", self.api_port, "allowed is a port from 1024 to 65535, or 0 for any free one"
+            )
+        if type(self.boot_timeout) not in {int, float} or not 1 <= self.boot_timeout <= 3600:
+            raise ConfigError(
+                "boot_timeout", self.boot_timeout, "allowed is a number of seconds from 1 to 3600"
+            )
+        if self.cidr is not None:
+            _check_cidr(self.cidr, self.nodes)
+
+    def replace(self, **changes: Any) -> ClusterConfig:
+        """A copy with some fields changed, validated anew."""
+        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
+        if unknown:
+            known = ", ".join(field.name for field in dataclasses.fields(self))
+            raise ConfigError(unknown[0], changes[unknown[0]], f"no such setting; there are {known}")
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` is its inverse."""
+        data = dataclasses.asdict(self)
+        data["root"] = str(self.root) if self.root else None
+        data["addons"] = list(self.addons)
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ClusterConfig:
+        """The configuration that `to_json` wrote."""
+        root = Path(data["root"]) if data["root"] else None
+        return cls(**{**data, "root": root, "addons": tuple(data["addons"])})
+
+    def digest(self) -> str:
+        """A short name for everything here: two configurations with one digest may share a cluster."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def block_prefix(cidr: ipaddress.IPv4Network, nodes: int) -> int:
+    """Prefix length of the equal blocks that `cidr` is cut into for `nodes` nodes."""
+    blocks = nodes + 2
+    return max(cidr.prefixlen + (blocks - 1).bit_length(), LARGEST_BLOCK)
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(field, value, f"allowed is {' or '.join(allowed)}")
+
+
+def _check_cidr(value: str, nodes: int) -> None:
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise ConfigError(
+            "cidr", value, f"allowed is an IPv4 network such as 10.10.0.0/16 ({error})"
+        ) from None
+    if not network.is_private or network.is_loopback or network.is_link_local:
+        raise ConfigError("cidr", value, "allowed is a private IPv4 network such as 10.10.0.0/16")
+    if block_prefix(network, nodes) > SMALLEST_BLOCK:
+        needed = SMALLEST_BLOCK - (nodes + 1).bit_length()
+        plural = "s" if nodes != 1 else ""
+        raise ConfigError(
+            "cidr", value, f"too small for {nodes} node{plural}: allowed is /{needed} or larger"
+        )

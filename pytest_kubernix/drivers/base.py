@@ -1,0 +1,99 @@
+"""The contract of a driver: how a cluster comes to be, is looked at, and ends.
+A driver outside this project is a pytest plugin that registers one in `pytest_kubernix_drivers`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..config import ClusterConfig
+from ..errors import KubernixError
+from ..handle import ClusterHandle
+
+
+class State(Enum):
+    """Where a cluster is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    NOT_READY = "not-ready"
+    READY = "ready"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a driver sees of a cluster right now.
+
+    Attributes:
+        state: Where it is in its life.
+        detail: Why it is not ready, or "".
+    """
+
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class BootOptions:
+    """What a driver gets beside the configuration.
+
+    Attributes:
+        progress: Called with one line whenever something worth telling happened.
+        component_plugins: Called with (registry, config) so that plugins can add components.
+    """
+
+    progress: Callable[[str], None] = field(default=lambda line: None)
+    component_plugins: Callable[[object, ClusterConfig], None] = field(default=lambda registry, config: None)
+
+
+class RunningCluster(ABC):
+    """A cluster that this process holds. It ends when `stop` is called, or when this process is gone."""
+
+    handle: ClusterHandle
+
+    @abstractmethod
+    def status(self) -> Status:
+        """What the cluster looks like right now."""
+
+    @abstractmethod
+    def load_image(self, archive: str) -> Sequence[str]:
+        """Give every node the images of an archive.
+
+        Args:
+            archive: Path of a docker archive or an OCI archive.
+
+        Returns:
+            The references of the images that were loaded.
+
+        Raises:
+            KubernixError: The archive is not one, or a node refused it.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the cluster and remove what it left. Stopping twice is no error."""
+
+
+class Driver(ABC):
+    """Makes clusters of one kind.
+
+    Attributes:
+        name: What users type after `--kubernix-driver=`.
+    """
+
+    name: str
+
+    @abstractmethod
+    def check(self, config: ClusterConfig) -> KubernixError | None:
+        """Why this driver can't make such a cluster on this machine, or None. Starts nothing."""
+
+    @abstractmethod
+    def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
+        """Boot a cluster and return once it is ready.
+
+        Raises:
+            BootError: It did not come up; nothing of it is left behind.
+            KubernixError: It can't be made here at all.
+        """

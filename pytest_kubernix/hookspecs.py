@@ -1,0 +1,47 @@
+"""Hooks that plugins of this plugin implement, in a conftest or in a distribution of their own.
+A driver or a component from outside is one function here; nothing of ours has to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .config import ClusterConfig
+    from .drivers.registry import DriverRegistry
+    from .plan.component import ComponentRegistry
+
+
+@pytest.hookspec
+def pytest_kubernix_drivers(registry: DriverRegistry) -> None:
+    """Add drivers, with `registry.register(name, factory)`.
+
+    Called when the session starts, before the options are checked: a conftest that implements it must be
+    one that pytest loads at once (in the root directory, or in one that is named on the command line).
+    """
+
+
+@pytest.hookspec
+def pytest_kubernix_components(registry: ComponentRegistry, config: ClusterConfig) -> None:
+    """Add components to a cluster that is about to boot, or replace some.
+
+    Called once for each cluster, by drivers that boot their components themselves.
+    """
+
+
+@pytest.hookspec
+def pytest_kubernix_cluster_ready(cluster: Cluster) -> None:
+    """Prepare a cluster that has just become ready, before any test sees it.
+
+    An error raised here stops the cluster and fails the tests that asked for it.
+    """
+
+
+@pytest.hookspec
+def pytest_kubernix_cluster_stopping(cluster: Cluster) -> None:
+    """Look at a cluster a last time; it is stopped when every implementation has returned.
+
+    An error raised here is reported once the cluster is stopped.
+    """

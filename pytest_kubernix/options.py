@@ -1,0 +1,291 @@
+"""The one table of options: command line > environment > ini > default, the same for every entry.
+To add an option, add an entry; if `ClusterConfig` has a field of its name, it goes there by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .config import ClusterConfig
+    from .errors import ConfigError
+
+
+def _whole(text: str) -> object:
+    """A whole number; anything else stays text, so that `ClusterConfig` alone says what is allowed."""
+    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else text
+
+
+def _seconds(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _version(text: str) -> str:
+    from .binaries import versions
+
+    if "," in text:
+        raise ValueError("one run takes one version so far: allowed is a single one, such as 1.36 or latest")
+    try:
+        return versions.resolve(text)
+    except ValueError as error:
+        # The value stands before this text already.
+        raise ValueError(str(error).removeprefix(f"{text!r}: ")) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """A comma list without repetitions; "none" is the empty one."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if names == ("none",):
+        return ()
+    if "none" in names:
+        raise ValueError("none stands alone: allowed is a comma list of addons, or none")
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option, under its three names.
+
+    Attributes:
+        word: What follows the prefix on the command line, such as "k8s-version".
+        metavar: What the value is called in the help.
+        help: What it does, for `pytest --help`.
+        default: The default as one would type it; None where the default is not a value one can type.
+        parse: From the text to the value. Raises ValueError with what is allowed.
+    """
+
+    word: str
+    metavar: str
+    help: str
+    default: str | None
+    parse: Callable[[str], object] = str
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line."""
+        return f"--kubernix-{self.word}"
+
+    @property
+    def field(self) -> str:
+        """The name in `ClusterConfig` and in markers."""
+        return self.word.replace("-", "_")
+
+    @property
+    def ini(self) -> str:
+        """The name in an ini file."""
+        return f"kubernix_{self.field}"
+
+    @property
+    def env(self) -> str:
+        """The name in the environment."""
+        return f"KUBERNIX_{self.field.upper()}"
+
+
+OPTIONS = (
+    Option(
+        word="driver",
+        metavar="NAME",
+        default="auto",
+        help="what makes the clusters: native, or auto for the first driver that works on this machine",
+    ),
+    Option(
+        word="nodes",
+        metavar="N",
+        default="1",
+        parse=_whole,
+        help="number of nodes, 0 to 64; 0 is a control plane only",
+    ),
+    Option(
+        word="k8s-version",
+        metavar="VERSION",
+        default="default",
+        parse=_version,
+        help="version of Kubernetes: exact (1.36.3), a minor (1.36), or latest; default: the one pinned",
+    ),
+    Option(
+        word="cri-runtime",
+        metavar="NAME",
+        default="containerd",
+        help="container runtime of the nodes: containerd",
+    ),
+    Option(
+        word="cidr",
+        metavar="CIDR",
+        default=None,
+        help="private IPv4 network for nodes, services and pods, such as 10.10.0.0/16; default: a free one",
+    ),
+    Option(
+        word="addons",
+        metavar="NAMES",
+        default="coredns",
+        parse=_names,
+        help="addons, separated by commas: coredns, or none",
+    ),
+    Option(
+        word="root",
+        metavar="DIR",
+        default=None,
+        parse=Path,
+        help="directory for the files of running clusters; default: a private one of temporary files",
+    ),
+    Option(
+        word="api-port",
+        metavar="PORT",
+        default="0",
+        parse=_whole,
+        help="port of the API server on 127.0.0.1; 0 is any free one",
+    ),
+    Option(
+        word="boot-timeout",
+        metavar="SECONDS",
+        default="120",
+        parse=_seconds,
+        help="limit for the boot of one cluster, in seconds",
+    ),
+    Option(
+        word="log-level",
+        metavar="LEVEL",
+        default="warning",
+        help="how much the components log: debug, info, warning or error",
+    ),
+)
+
+BY_FIELD: Mapping[str, Option] = {option.field: option for option in OPTIONS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the options of one session say.
+
+    Attributes:
+        values: Field → parsed value, for every option that was given or has a default.
+        typed: Field → the option as the user typed it, for those that were given.
+        cluster: The configuration that follows from them.
+    """
+
+    values: Mapping[str, object]
+    typed: Mapping[str, str]
+    cluster: ClusterConfig
+
+    def explain(self, error: ConfigError, config: ClusterConfig) -> str:
+        """The error's text, naming the option as the user typed it if the wrong value came from one.
+
+        Args:
+            error: What is wrong.
+            config: The configuration that has the wrong value; a conftest may have changed it.
+        """
+        typed = self.typed.get(error.field)
+        if typed is None or getattr(config, error.field, None) != self.values.get(error.field):
+            return str(error)
+        return f"{typed}: {error.allowed}"
+
+
+SETTINGS = pytest.StashKey[Settings]()
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Tell pytest about every entry of the table."""
+    group = parser.getgroup("kubernix", "real Kubernetes clusters (pytest-kubernix)")
+    for option in OPTIONS:
+        default = "" if "default:" in option.help else f" (default: {option.default})"
+        text = f"{option.help}{default}"
+        group.addoption(option.flag, dest=option.ini, metavar=option.metavar, default=None, help=text)
+        parser.addini(option.ini, f"{text}; as {option.flag} and ${option.env}", default=None)
+
+
+def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
+    """Parse and check every option. Starts nothing, looks at no machine.
+
+    Args:
+        config: The session's.
+        drivers: The names that `--kubernix-driver` accepts.
+
+    Raises:
+        pytest.UsageError: A value is wrong; it names the option as it was typed, and what is allowed.
+    """
+    from .config import ClusterConfig
+    from .errors import ConfigError
+
+    values: dict[str, Any] = {}
+    typed: dict[str, str] = {}
+    for option in OPTIONS:
+        found = _find(config, option)
+        if found is not None:
+            text, typed[option.field], base = found
+            try:
+                value = option.parse(text.strip())
+            except ValueError as error:
+                raise pytest.UsageError(f"{typed[option.field]}: {error}") from None
+            # A path means what it meant where it was typed.
+            values[option.field] = base / value.expanduser() if isinstance(value, Path) else value
+        elif option.default is not None:
+            values[option.field] = option.parse(option.default)
+    if values["driver"] not in drivers:
+        raise pytest.UsageError(f"{typed['driver']}: allowed is {' or '.join(drivers)}")
+    known = {field.name for field in fields(ClusterConfig)}
+    try:
+        cluster = ClusterConfig(**{name: value for name, value in values.items() if name in known})
+    except ConfigError as error:
+        raise pytest.UsageError(f"{typed.get(error.field, error.field)}: {error.allowed}") from None
+    return Settings(values, typed, cluster)
+
+
+def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Values of a marker or of the factory, with texts read as the options would read them.
+
+    Args:
+        changes: Field → value; a text such as k8s_version="1.35" is parsed, anything else stays as it is.
+
+    Raises:
+        ConfigError: A text is wrong; it says what is allowed.
+    """
+    from .errors import ConfigError
+
+    parsed: dict[str, Any] = {}
+    for name, value in changes.items():
+        option = BY_FIELD.get(name)
+        try:
+            parsed[name] = option.parse(value) if option and isinstance(value, str) else value
+        except ValueError as error:
+            raise ConfigError(name, value, str(error)) from None
+        if isinstance(parsed[name], list):
+            parsed[name] = tuple(parsed[name])
+    return parsed
+
+
+def _find(config: pytest.Config, option: Option) -> tuple[str, str, Path] | None:
+    """The value's text, how the user typed it, and the directory that a relative path starts from."""
+    here = config.invocation_params.dir
+    text = config.getoption(option.ini)
+    if text is not None:
+        return text, f"{option.flag}={text}", here
+    # An empty variable is how CI systems spell one that is not set.
+    text = os.environ.get(option.env)
+    if text:
+        return text, f"{option.env}={text}", here
+    try:
+        text = config.getini(option.ini)
+    except TypeError as error:
+        # TOML has types of its own, and pytest wants a string here: nodes = "2".
+        raise pytest.UsageError(
+            f"{option.ini} in {_inifile(config)}: write the value in quotes ({error})"
+        ) from None
+    if text is None:
+        return None
+    for override in config.getoption("override_ini") or ():
+        if override.partition("=")[0] == option.ini:
+            return text, f"-o {option.ini}={text}", here
+    return text, f"{option.ini} = {text} in {_inifile(config)}", config.rootpath
+
+
+def _inifile(config: pytest.Config) -> str:
+    return config.inipath.name if config.inipath else "the ini file"

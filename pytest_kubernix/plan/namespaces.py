@@ -1,0 +1,156 @@
+"""Where nodes live: each a set of namespaces on a bridge that has a network namespace of its own.
+Nothing but one link and its routes is seen on the host, and the kernel removes both with the namespace."""
+
+from __future__ import annotations
+
+from .context import ClusterContext
+from .model import FABRIC, File, NamespacePlan
+
+BRIDGE = "kb0"
+UPLINK = "uplink"
+TAP = "tap0"
+
+# A kubelet insists on these and would write them for the whole machine.
+# It finds them as it wants them, bound over the real ones in its own mount namespace.
+KUBELET_SYSCTLS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+
+# Directories of the host that nodes may write to; what they write stays in the node's own memory.
+COPIED_ON_WRITE = ("etc", "opt", "srv", "usr", "var")
+
+# Heavy writers go to the node's memory directly: a snapshotter cannot stack on another overlay.
+OWN_DIRECTORIES = ("var/lib/containerd", "var/lib/kubelet", "var/log/pods", "var/log/containers")
+
+
+def host_link(ctx: ClusterContext) -> str:
+    """Name of the one link that the host gets."""
+    return f"kx-{ctx.facts.cluster_id}"
+
+
+def namespace_path(ctx: ClusterContext, name: str) -> str:
+    """Where the guardian's mount namespace has a network namespace by name; "host" is the host's."""
+    return ctx.path("ns", name)
+
+
+def fabric(ctx: ClusterContext) -> NamespacePlan:
+    """The bridge that nodes hang on, DNS's place, and the nodes' way out."""
+    network = ctx.network
+    length = network.node_block.prefixlen
+    link = host_link(ctx)
+    pod_routes = [f"ip route add {network.pod_block(node)} via {network.node_ip(node)}" for node in network.nodes]
+    setup = [
+        "set -e",
+        "ip link set lo up",
+        f"ip link add {BRIDGE} type bridge forward_delay 0",
+        f"ip link set {BRIDGE} addrgenmode none up",
+        f"ip addr add {network.fabric_ip}/{length} dev {BRIDGE}",
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        # Bridged frames must not be lost to firewall rules meant for routed packets.
+        "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f || true; done",
+        *pod_routes,
+        f"ip link add {UPLINK} type veth peer name {link} netns {namespace_path(ctx, 'host')}",
+        f"ip link set {UPLINK} addrgenmode none master {BRIDGE} up",
+    ]
+    if ctx.facts.egress_program:
+        setup.append(
+            f"nft 'add table ip kubernix; add chain ip kubernix out "
+            f"{{ type nat hook postrouting priority 100; }}; "
+            f'add rule ip kubernix out oifname "{TAP}" masquerade\''
+        )
+    host_setup = [
+        "set -e",
+        f"ip link set {link} addrgenmode none up",
+        f"ip addr add {network.host_ip}/{length} dev {link}",
+        *(f"{route} dev {link}" for route in pod_routes),
+    ]
+    return NamespacePlan(FABRIC, ("net",), _script(setup), _script(host_setup))
+
+
+def node(ctx: ClusterContext, number: int) -> NamespacePlan:
+    """One node: a network, mount, PID, UTS and IPC namespace, and files where a real node has them."""
+    network = ctx.network
+    name = network.node_name(number)
+    length = network.node_block.prefixlen
+    others = [other for other in network.nodes if other != number]
+    setup = [
+        "set -e",
+        # Network first: the paths of namespaces may lie below a directory that is replaced further down.
+        f"ip link add eth0 type veth peer name {name} netns {namespace_path(ctx, FABRIC)}",
+        f"nsenter --net={namespace_path(ctx, FABRIC)} ip link set {name} addrgenmode none master {BRIDGE} up",
+        "ip link set lo up",
+        "ip link set eth0 addrgenmode none up",
+        f"ip addr add {network.node_ip(number)}/{length} dev eth0",
+        f"ip route add default via {network.fabric_ip}",
+        *(f"ip route add {network.pod_block(other)} via {network.node_ip(other)}" for other in others),
+        "echo 1 > /proc/sys/net/ipv4/ip_forward",
+        f"echo {name} > /proc/sys/kernel/hostname",
+        "mount --make-rprivate /",
+        "mount -t proc proc /proc",
+        # A fresh sysfs shows this network's links; the cgroup hierarchies below it stay the machine's.
+        "mount -t tmpfs -o mode=0755 kubernix /run",
+        "mkdir -p /run/kubernix/cgroup /run/kubernix/sysctl",
+        "mount --rbind /sys/fs/cgroup /run/kubernix/cgroup",
+        "mount -t sysfs sysfs /sys",
+        "mount --rbind /run/kubernix/cgroup /sys/fs/cgroup",
+        "umount -R -l /run/kubernix/cgroup",
+        *_copied_on_write(),
+        *(
+            f"mkdir -p /run/kubernix/{path} /{path} && mount --bind /run/kubernix/{path} /{path}"
+            for path in OWN_DIRECTORIES
+        ),
+        *(_sysctl(path, value) for path, value in KUBELET_SYSCTLS.items()),
+        "rm -f /etc/resolv.conf",
+        # Bidirectional volumes need shared mounts; private to the node since the line above.
+        "mount --make-rshared /",
+    ]
+    return NamespacePlan(
+        name,
+        ("net", "mnt", "pid", "uts", "ipc"),
+        _script(setup),
+        init=(ctx.program("pause"),),
+        files=_node_files(ctx, number),
+        cgroup=node_cgroup(ctx, number),
+    )
+
+
+def node_cgroup(ctx: ClusterContext, number: int) -> str:
+    """The cgroup that all pods of a node are in, relative to every hierarchy's root."""
+    return f"kubernix/{ctx.facts.cluster_id}/{ctx.network.node_name(number)}"
+
+
+def _copied_on_write() -> list[str]:
+    lines = []
+    for path in COPIED_ON_WRITE:
+        upper, work = f"/run/kubernix/upper/{path}", f"/run/kubernix/work/{path}"
+        options = f"lowerdir=/{path},upperdir={upper},workdir={work}"
+        lines.append(
+            f"[ ! -d /{path} ] || {{ mkdir -p {upper} {work}; mount -t overlay -o {options} overlay /{path}; }}"
+        )
+    return lines
+
+
+def _sysctl(path: str, value: str) -> str:
+    copy = f"/run/kubernix/sysctl/{path.replace('/', '.')}"
+    return f"[ ! -e /proc/sys/{path} ] || {{ echo {value} > {copy}; mount --bind {copy} /proc/sys/{path}; }}"
+
+
+def _node_files(ctx: ClusterContext, number: int) -> tuple[File, ...]:
+    name = ctx.network.node_name(number)
+    pair = ctx.pair(f"kubelet/{name}")
+    return (
+        File("/etc/resolv.conf", f"nameserver {ctx.network.fabric_ip}\n", 0o644),
+        File("/etc/hosts", f"127.0.0.1 localhost\n{ctx.network.node_ip(number)} {name}\n", 0o644),
+        File("/etc/kubernetes/pki/ca.crt", ctx.pki.ca.cert, 0o644),
+        File("/etc/kubernetes/pki/kubelet.crt", pair.cert, 0o644),
+        File("/etc/kubernetes/pki/kubelet.key", pair.key),
+    )
+
+
+def _script(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"

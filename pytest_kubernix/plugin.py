@@ -1,0 +1,96 @@
+"""The pytest hooks of this plugin, and nothing else: options, markers, header, fixtures.
+Imports the standard library and pytest only; everything else waits until a test asks for a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from . import hookspecs, options
+from .fixtures import markers
+from .fixtures.cluster import REGISTRY
+
+pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the table."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Let other plugins implement our hooks."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers; this runs for `--help` too, so it does nothing else."""
+    for line in markers.MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Check the options, before anything is collected or any worker is started."""
+    from .drivers.registry import DriverRegistry
+
+    config = session.config
+    registry = DriverRegistry()
+    config.hook.pytest_kubernix_drivers(registry=registry)
+    config.stash[REGISTRY] = registry
+    config.stash[options.SETTINGS] = options.read(config, registry.names())
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """One line: which clusters this session would make."""
+    cluster = config.stash[options.SETTINGS].cluster
+    return f"kubernix: driver {cluster.driver}, Kubernetes {cluster.k8s_version}, nodes {cluster.nodes}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Check our marks, and turn `@pytest.mark.kubernix(...)` into a parameter of the `kubernix` fixture.
+
+    A session fixture can't see the marks of a test, and session fixtures of the suite may have prepared
+    one cluster (a CRD, say) and not the other. As a parameter, pytest does both: it tells the fixture, and
+    it renews what depends on it.
+    """
+    marks = list(metafunc.definition.iter_markers("kubernix"))
+    requirements = list(metafunc.definition.iter_markers("kubernix_requires"))
+    if not marks and not requirements:
+        return
+    try:
+        changes = markers.wanted_changes(marks)
+        markers.check_requirements(requirements)
+    except ValueError as error:
+        # The one error that pytest shows without a traceback, with the file it is about.
+        raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {error}") from None
+    if changes and "kubernix" in metafunc.fixturenames:
+        name = ",".join(f"{key}={value}" for key, value in sorted(changes.items()))
+        metafunc.parametrize("kubernix", [changes], ids=[name], indirect=True, scope="session")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the fixture behind `@pytest.mark.kubernix_requires(...)` come before all others."""
+    if isinstance(item, pytest.Function) and item.get_closest_marker("kubernix_requires"):
+        item.fixturenames.insert(0, "_kubernix_requirements")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Refuse a `kubernix_config` that came too late to shape the cluster.
+
+    pytest keeps one session fixture for all directories, so an override below the root would silently get
+    the cluster that was made from another configuration.
+    """
+    yield
+    values: dict[str, object] = getattr(item, "funcargs", {})
+    factory = values.get("kubernix_cluster_factory")
+    config = values.get("kubernix_config")
+    if factory is not None and config is not None and getattr(factory, "base", config) != config:
+        pytest.fail(
+            "kubernix_config is overridden here, but the session's cluster was made from another one. "
+            "Override it in the root conftest, or ask for this cluster with "
+            "`pytestmark = pytest.mark.kubernix(...)`.",
+            pytrace=False,
+        )
