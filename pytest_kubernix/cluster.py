@@ -101,9 +101,7 @@ class Cluster:
         path = kubeconfig or self.kubeconfig
         if path not in self._clients:
             settings = client.Configuration()
-            config.load_kube_config(
-                config_file=str(path), client_configuration=settings, persist_config=False
-            )
+            config.load_kube_config(config_file=str(path), client_configuration=settings, persist_config=False)
             # The cluster is on this machine: a proxy meant for the world outside can't reach it.
             settings.proxy = None
             self._clients[path] = client.ApiClient(settings)

@@ -85,9 +85,7 @@ def _pack_layout(folder: Path, packed: Path) -> None:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         manifests = index["manifests"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ImageError(
-            f"{folder / 'index.json'}: not an OCI image index ({error!r})", hint=ALLOWED
-        ) from None
+        raise ImageError(f"{folder / 'index.json'}: not an OCI image index ({error!r})", hint=ALLOWED) from None
     if not manifests:
         raise ImageError(f"{folder / 'index.json'}: lists no image", hint=ALLOWED)
     # Build tools link blobs into a cache of theirs; a node needs the bytes.

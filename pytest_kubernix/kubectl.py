@@ -209,16 +209,19 @@ class Kubectl:
             KubectlError: The time was up, or there is no such kind.
         """
         deadline = time.monotonic() + timeout
-        which = [resource, *([f"--selector={selector}"] if selector else [])]
-        for goal in dict.fromkeys(
-            [condition] if condition in {"create", "delete"} else ["create", condition]
-        ):
-            # kubectl takes no limit of 0, and a negative one as a week.
-            left = max(deadline - time.monotonic(), 0.1)
-            limit = f"--timeout={left:.3f}s"
-            # kubectl keeps its own limit; ours is the net below it.
-            result = self("wait", *which, f"--for={goal}", limit, namespace=namespace, timeout=left + 10)
-        return result
+        args = ["wait", resource, f"--for={condition}", *([f"--selector={selector}"] if selector else [])]
+        while True:
+            # kubectl takes 0 for "look once", and a negative limit for a week.
+            left = max(deadline - time.monotonic(), 0)
+            # kubectl keeps the limit itself, and says what it waited for; ours is the net below it.
+            result = self(*args, f"--timeout={left:.3f}s", namespace=namespace, check=False, timeout=left + 10)
+            if result.returncode == 0:
+                return result
+            # To kubectl, an object that is not there yet is an error; a test waits for that one most often.
+            missing = "(NotFound)" in result.stderr or "no matching resources found" in result.stderr
+            if left == 0 or not missing:
+                raise KubectlError(result.command, result.returncode, result.stderr, result.stdout)
+            time.sleep(min(left, 0.2))
 
     def logs(
         self,
@@ -336,12 +339,7 @@ def _environment() -> dict[str, str]:
 
 def _is_manifest(text: str) -> bool:
     """Whether a text is a manifest, or the path of one; otherwise it names a resource."""
-    return (
-        "\n" in text
-        or ": " in text
-        or text.lstrip().startswith("{")
-        or text.endswith((".yaml", ".yml", ".json"))
-    )
+    return "\n" in text or ": " in text or text.lstrip().startswith("{") or text.endswith((".yaml", ".yml", ".json"))
 
 
 def _manifest(what: Manifest) -> tuple[list[str | Path], str | None]:
@@ -355,7 +353,5 @@ def _manifest(what: Manifest) -> tuple[list[str | Path], str | None]:
     path = Path(what)
     if not path.exists():
         raise FileNotFoundError(f"no manifest at {path} (relative paths start from {Path.cwd()})")
-    kustomized = any(
-        (path / name).exists() for name in ("kustomization.yaml", "kustomization.yml", "Kustomization")
-    )
+    kustomized = any((path / name).exists() for name in ("kustomization.yaml", "kustomization.yml", "Kustomization"))
     return [f"--kustomize={path}" if kustomized else f"--filename={path}"], None

@@ -276,9 +276,7 @@ def _find(config: pytest.Config, option: Option) -> tuple[str, str, Path] | None
         text = config.getini(option.ini)
     except TypeError as error:
         # TOML has types of its own, and pytest wants a string here: nodes = "2".
-        raise pytest.UsageError(
-            f"{option.ini} in {_inifile(config)}: write the value in quotes ({error})"
-        ) from None
+        raise pytest.UsageError(f"{option.ini} in {_inifile(config)}: write the value in quotes ({error})") from None
     if text is None:
         return None
     for override in config.getoption("override_ini") or ():

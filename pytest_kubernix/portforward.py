@@ -79,9 +79,7 @@ def _local_port(
         # The first line is the one that counts; there is another for each later connection.
         line = lines.get(timeout=timeout)
     except queue.Empty:
-        raise KubectlError(
-            command, None, f"{_text(errors)}\ndid not listen within {timeout:g} s".lstrip()
-        ) from None
+        raise KubectlError(command, None, f"{_text(errors)}\ndid not listen within {timeout:g} s".lstrip()) from None
     found = _LISTENS.search(line or "")
     if found is None:
         returncode = process.wait() if line is None else None

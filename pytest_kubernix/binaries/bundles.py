@@ -130,7 +130,7 @@ def kubernetes(version: str) -> Bundle:
         "kubernetes", version, (".",), ("kubernetes",),
         links=dict.fromkeys(KUBERNETES, "kubernetes"),
         stamps=stamps,
-        tags=("kubelet_without_context",) if int(minor) < 34 else (),
+        tags=("before_1_34",) if int(minor) < 34 else (),
         minutes=6, space=3 << 30,
     )  # fmt: skip
 

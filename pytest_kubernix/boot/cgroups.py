@@ -33,14 +33,25 @@ def create(name: str, root: Path = ROOT) -> None:
         root: Where cgroups are mounted.
     """
     for top in hierarchies(root):
-        group = top
-        for part in Path(name).parts:
-            if version(root) == 2:
-                _pass_controllers_down(group)
-            parent, group = group, group / part
-            group.mkdir(exist_ok=True)
-            if version(root) == 1 and top.name.startswith("cpuset"):
-                _copy_cpuset(parent, group)
+        while True:
+            try:
+                _create_below(top, Path(name), root)
+                break
+            except FileNotFoundError:
+                # Another cluster was the last to leave the common parent, and took it along.
+                if not top.exists():
+                    raise
+
+
+def _create_below(top: Path, name: Path, root: Path) -> None:
+    group = top
+    for part in name.parts:
+        if version(root) == 2:
+            _pass_controllers_down(group)
+        parent, group = group, group / part
+        group.mkdir(exist_ok=True)
+        if version(root) == 1 and top.name.startswith("cpuset"):
+            _copy_cpuset(parent, group)
 
 
 def remove(name: str, timeout: float = 5.0, root: Path = ROOT) -> list[str]:
@@ -67,7 +78,7 @@ def remove(name: str, timeout: float = 5.0, root: Path = ROOT) -> list[str]:
 def _remove_tree(group: Path) -> str:
     try:
         for path, _, _ in os.walk(group, topdown=False):
-            os.rmdir(path)
+            Path(path).rmdir()
     except FileNotFoundError:
         return ""
     except OSError as error:

@@ -62,6 +62,10 @@ def make_run_dir(root: Path | None) -> tuple[str, Path]:
                 (root / cluster_id).mkdir(mode=0o700)
             except FileExistsError:
                 continue
+            except FileNotFoundError:
+                # The last cluster that left took the directory along.
+                root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                continue
             return cluster_id, root / cluster_id
     except OSError as error:
         raise ConfigError(

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BootError, ClusterGone, ConfigError, KubernixError
-from .claims import make_run_dir
-from .guardian import HOLDERS_LOCK
+from .claims import default_root, make_run_dir
 from .process import tail
+from .sweep import HOLDERS_LOCK, sweep, sweep_one
 
 GUARDIAN_LOG = "guardian.log"
 END_TIMEOUT = 20.0
@@ -62,9 +61,9 @@ class GuardianClient:
     """
 
     def __init__(self, root: Path | None) -> None:
-        self.cluster_id, self.run_dir = make_run_dir(root)
+        sweep(root or default_root())
+        self.cluster_id, self.run_dir, self._holder = _begin(root)
         try:
-            self._holder = Holder(self.run_dir)
             ours, theirs = socket.socketpair()
             with theirs, (self.run_dir / GUARDIAN_LOG).open("wb") as log:
                 package = Path(__file__).parent.parent.parent
@@ -83,7 +82,8 @@ class GuardianClient:
                     start_new_session=True,
                 )
         except BaseException:
-            shutil.rmtree(self.run_dir, ignore_errors=True)
+            self._holder.release()
+            sweep_one(self.run_dir)
             raise
         os.register_at_fork(after_in_child=ours.close)
         self._socket = ours
@@ -132,6 +132,21 @@ class GuardianClient:
         self._socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_TIMEOUT)
+        # A guardian that was killed could not remove its own directory.
+        sweep_one(self.run_dir)
+
+
+def _begin(root: Path | None) -> tuple[str, Path, Holder]:
+    """A new run directory with a share of its lock; one that was swept in between is made anew."""
+    while True:
+        cluster_id, run_dir = make_run_dir(root)
+        try:
+            holder = Holder(run_dir)
+        except FileNotFoundError:
+            continue
+        if run_dir.exists():
+            return cluster_id, run_dir, holder
+        holder.release()
 
 
 def _unpack(answer: Message) -> Message:

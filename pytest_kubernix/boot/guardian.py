@@ -20,15 +20,15 @@ from typing import Any
 
 from ..errors import BootError, ComponentError, ConfigError, KubernixError
 from ..plan.model import Phase, Plan
-from . import cgroups, linux
+from . import linux
 from .claims import Claims
 from .launcher import PlanLauncher
 from .netns import isolate
 from .process import Spawner
 from .sequence import run_phases
+from .sweep import GUARDIAN_LOCK, HOLDERS_LOCK
 
 CONTROL_SOCKET = "control.sock"
-HOLDERS_LOCK = "holders.lock"
 HANDLE = "handle.json"
 RECORD = "guardian.json"
 # A plan for 64 nodes is about a megabyte.
@@ -66,9 +66,7 @@ class Guardian:
             self._spawner.launcher = ("setpriv", "--pdeathsig", "KILL", "--")
         loop.add_signal_handler(signal.SIGTERM, self._finish, "SIGTERM")
         threading.Thread(target=self._wait_for_holders, args=(loop,), daemon=True).start()
-        server = await asyncio.start_unix_server(
-            self._answer, str(self._run_dir / CONTROL_SOCKET), limit=LINE_LIMIT
-        )
+        server = await asyncio.start_unix_server(self._answer, str(self._run_dir / CONTROL_SOCKET), limit=LINE_LIMIT)
         reader, writer = await asyncio.open_connection(sock=holder, limit=LINE_LIMIT)
         first = asyncio.ensure_future(self._answer(reader, writer))
         await self._end.wait()
@@ -126,7 +124,6 @@ class Guardian:
         return {
             "ports": {name: self._claims.port(port) for name, port in wanted.items()},
             "cidr": self._claims.network(request["cidr"]) if request["nodes"] else "10.0.0.0/16",
-            "cgroup_version": cgroups.version() if request["nodes"] else 2,
             "can_lower_oom_score": linux.has_capability(linux.CAP_SYS_RESOURCE),
         }
 
@@ -223,7 +220,7 @@ def _text(path: Path) -> str:
 def _publish(path: Path, text: str) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_text(text)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 KEPT_LOGS = 5
@@ -258,11 +255,14 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
+    # Held for life, so that nobody sweeps what still lives; a fork of this process shares it.
+    lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     isolated = isolate()
     # Who waits for the end reads this connection until it closes, which must be the very last thing.
     os.dup(holder.fileno())
     try:
-        asyncio.run(_serve(run_dir, holder, isolated))
+        asyncio.run(_serve(run_dir, holder, isolated=isolated))
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -271,5 +271,5 @@ def main() -> None:
         os._exit(0)
 
 
-async def _serve(run_dir: Path, holder: socket.socket, isolated: bool) -> None:
+async def _serve(run_dir: Path, holder: socket.socket, *, isolated: bool) -> None:
     await Guardian(run_dir, isolated=isolated).serve(holder)

@@ -47,9 +47,7 @@ class Namespaces:
         self._home: dict[str, int] = {}
 
     def _remember_home(self) -> None:
-        self._home = {
-            kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in FLAGS
-        }
+        self._home = {kind: os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in FLAGS}
         self._paths.mkdir(mode=0o700, exist_ok=True)
         self._net[HOST] = self._home["net"]
         self._publish(HOST)
@@ -227,5 +225,3 @@ def isolate() -> bool:
         os._exit(0)
     linux.mount("proc", "/proc", "proc")
     return True
-
-

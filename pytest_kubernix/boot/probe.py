@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,9 +64,7 @@ class ApiClient:
         """
         parts = urlsplit(url if "://" in url else self._server + url)
         assert parts.hostname
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=ASK_TIMEOUT, context=self.context
-        )
+        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=ASK_TIMEOUT, context=self.context)
         try:
             connection.request(
                 method,
@@ -145,7 +144,7 @@ def _socket(probe: Probe, api: ApiClient, root: Callable[[str], str]) -> str:
 
 def _link(probe: Probe, api: ApiClient, root: Callable[[str], str]) -> str:
     # /proc/thread-self is the network of the asking thread, /proc/self that of the main one.
-    with open("/proc/thread-self/net/route", encoding="ascii") as table:
+    with Path("/proc/thread-self/net/route").open(encoding="ascii") as table:
         if any(line.startswith(f"{probe.target}\t00000000") for line in table):
             return ""
     return f"no default route through {probe.target} yet"

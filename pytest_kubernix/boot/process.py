@@ -148,7 +148,7 @@ class Spawner:
         process = self.spawn(name, argv, env=env, log=log, within=within, stdin=stdin, stdout=stdout)
         try:
             return await asyncio.wait_for(asyncio.shield(process.exited), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise ComponentError(
                 name, f"{argv[0]} was still running after {timeout} s", log_tail=tail(log) if log else ""
             ) from None

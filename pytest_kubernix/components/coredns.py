@@ -99,9 +99,7 @@ class CoreDns(Component):
                     },
                     "addressType": "IPv4",
                     "endpoints": [{"addresses": [ctx.network.fabric_ip], "conditions": {"ready": True}}],
-                    "ports": [
-                        {"name": name, "protocol": protocol, "port": port} for name, protocol, port in PORTS
-                    ],
+                    "ports": [{"name": name, "protocol": protocol, "port": port} for name, protocol, port in PORTS],
                 },
             ),
         )

@@ -9,15 +9,17 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..binaries import Executables, find_executables
+from ..binaries.bundles import EVERYTHING
 from ..boot import linux
+from ..boot.claims import default_root
 from ..boot.client import GuardianClient
 from ..boot.guardian import CONTROL_SOCKET
 from ..config import ClusterConfig
-from ..errors import DriverError, KubernixError
+from ..errors import DriverError, ExecutablesError, KubernixError
 from ..handle import ClusterHandle
 from ..plan import HostFacts, Plan
 from .base import BootOptions, Driver, RunningCluster, State, Status
@@ -54,9 +56,7 @@ class NativeDriver(Driver):
     def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
         if problem := self.check(config):
             raise problem
-        executables = find_executables(
-            config.k8s_version, nodes=config.nodes > 0, progress=options.progress
-        )
+        executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
         guardian = GuardianClient(config.root)
         try:
             return self._boot(config, options, executables, guardian)
@@ -73,7 +73,7 @@ class NativeDriver(Driver):
         claimed = guardian.request(
             {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
         )
-        facts = host_facts(config, executables, guardian.cluster_id, str(guardian.run_dir), claimed)
+        facts = host_facts(executables, guardian.cluster_id, str(guardian.run_dir), claimed)
         plan = make_plan(config, facts, plugins=options.component_plugins)
         handle = _handle(config, plan, executables, guardian)
 
@@ -127,9 +127,7 @@ class NativeCluster(RunningCluster):
         self._guardian.stop()
 
 
-def host_facts(
-    config: ClusterConfig, executables: Executables, cluster_id: str, run_dir: str, claimed: dict[str, object]
-) -> HostFacts:
+def host_facts(executables: Executables, cluster_id: str, run_dir: str, claimed: Mapping[str, object]) -> HostFacts:
     """The machine's side of a plan: what a guardian claimed, and what is found here."""
     return HostFacts(
         cluster_id=cluster_id,
@@ -137,12 +135,37 @@ def host_facts(
         programs={name: str(path) for name, path in executables.programs.items()},
         cni_dir=str(executables.cni_dir or ""),
         images=tuple(str(image) for image in executables.images),
-        egress_program=(system_program("slirp4netns") or "") if os.path.exists("/dev/net/tun") else "",
+        egress_program=egress_program(),
         encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         proxy_env={name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ},
-        now=datetime.datetime.now(datetime.timezone.utc),
+        now=datetime.datetime.now(datetime.UTC),
         **claimed,  # type: ignore[arg-type]
     )
+
+
+def planned_facts(config: ClusterConfig) -> HostFacts:
+    """Facts for a dry run: nothing is claimed, so ids, ports and networks are examples."""
+    try:
+        executables = find_executables(config.k8s_version, nodes=config.nodes > 0, build=False)
+    except ExecutablesError:
+        names = {name: Path("/not-built-yet", name) for name in EVERYTHING}
+        executables = Executables(config.k8s_version, names, Path("/not-built-yet/cni"), ())
+    claimed = {
+        "ports": {
+            "kube-apiserver": config.api_port or 6443,
+            "kube-controller-manager": 10257,
+            "kube-scheduler": 10259,
+        },
+        "cidr": config.cidr or "10.10.0.0/16",
+        "can_lower_oom_score": linux.has_capability(linux.CAP_SYS_RESOURCE),
+    }
+    run_dir = (config.root or default_root()) / "000000"
+    return host_facts(executables, "000000", str(run_dir), claimed)
+
+
+def egress_program() -> str:
+    """Path of the program that lets pods out, or "" where that can't work."""
+    return (system_program("slirp4netns") or "") if Path("/dev/net/tun").exists() else ""
 
 
 def failed_boots() -> Path:
@@ -157,9 +180,7 @@ def system_program(name: str) -> str | None:
     return shutil.which(name, path=SYSTEM_PATH)
 
 
-def _handle(
-    config: ClusterConfig, plan: Plan, executables: Executables, guardian: GuardianClient
-) -> ClusterHandle:
+def _handle(config: ClusterConfig, plan: Plan, executables: Executables, guardian: GuardianClient) -> ClusterHandle:
     return ClusterHandle(
         cluster_id=plan.cluster_id,
         driver=NativeDriver.name,

@@ -72,9 +72,7 @@ class DriverRegistry:
             try:
                 factory = getattr(importlib.import_module(module), attribute)
             except (ImportError, AttributeError) as error:
-                raise DriverError(
-                    f"driver {name!r} ({module}:{attribute}) can't be imported: {error}"
-                ) from error
+                raise DriverError(f"driver {name!r} ({module}:{attribute}) can't be imported: {error}") from error
         driver: Driver = factory()
         return driver
 

@@ -31,7 +31,6 @@ class HostFacts:
         programs: Name → path of every executable.
         cni_dir: Directory of CNI plugins, or "".
         images: Archives that every node preloads.
-        cgroup_version: 1 or 2.
         can_lower_oom_score: Whether processes here may lower their OOM score (CAP_SYS_RESOURCE).
         egress_program: Path of slirp4netns, or "" where pods get no way out.
         encryption_key: 32 random bytes, base64; Secrets are encrypted with it.
@@ -46,7 +45,6 @@ class HostFacts:
     programs: Mapping[str, str]
     cni_dir: str
     images: tuple[str, ...]
-    cgroup_version: int
     can_lower_oom_score: bool
     egress_program: str
     encryption_key: str
@@ -132,6 +130,5 @@ class ClusterContext:
 def flags(values: Mapping[str, str | int | bool]) -> tuple[str, ...]:
     """Command-line flags in sorted order, so that plans compare: {"v": 2} → ("--v=2",)."""
     return tuple(
-        f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in sorted(values.items())
+        f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in sorted(values.items())
     )

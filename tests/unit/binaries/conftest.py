@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
 
 
 @pytest.fixture
-def fake_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[], int]]:
+def fake_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], int]:
     """Put a scripted Go on PATH; gives a function that says how often it was asked to build."""
     directory, go_cache = tmp_path / "bin", tmp_path / "go-cache"
     directory.mkdir()
@@ -67,4 +67,4 @@ def fake_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
     monkeypatch.setenv("FAKE_GO_BUILD", MAKES_ALL)
     monkeypatch.setattr(toolchain, "_go_of_package", lambda: None)
     calls = go_cache / "calls"
-    yield lambda: len(calls.read_text().splitlines()) if calls.exists() else 0
+    return lambda: len(calls.read_text().splitlines()) if calls.exists() else 0

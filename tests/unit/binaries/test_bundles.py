@@ -56,8 +56,8 @@ def test_kubernetes_is_stamped_with_its_version(version: str) -> None:
         assert f"-X {package}.gitMinor={version.split('.')[1]} " in flags
 
 
-def test_kubelet_takes_no_context_before_1_34() -> None:
-    """The tag that picks the older kubelet command is set exactly for versions below 1.34."""
+def test_older_commands_are_picked_before_1_34() -> None:
+    """The tag that picks the older shape of some commands is set exactly for versions below 1.34."""
     tagged = {version for version in SUPPORTED if bundles.kubernetes(version).tags}
     assert tagged == {"1.33.13", "1.32.2"}
 

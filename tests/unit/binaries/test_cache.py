@@ -21,6 +21,7 @@ def ignore(_: str) -> None:
 
 
 def publish(cache: Cache, bundle: Bundle, go: str = "1.26") -> Path:
+    """Publish a small file and a link as what `bundle` builds."""
     with cache.lock(bundle, ignore):
         made = cache.scratch(bundle) / "made"
         made.mkdir()
@@ -59,7 +60,7 @@ def test_newest_go_wins_but_any_serves(cache: Cache, bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "removed", "no manifest", "manifest cut"])
 def test_damaged_bundle_is_not_served_but_replaced(cache: Cache, bundle: Bundle, damage: str) -> None:
-    """A bundle that lost bytes or files after it was published counts as absent, and can be published again."""
+    """A bundle that lost bytes or files later counts as absent, and can be published again."""
     directory = publish(cache, bundle)
     match damage:
         case "cut":

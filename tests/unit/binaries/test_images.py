@@ -20,6 +20,7 @@ def archives(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def make(root: Path, name: str) -> tuple[Path, Path]:
+    """Build both images in a directory of their own."""
     programs = root / name / "programs"
     programs.mkdir(parents=True)
     for program in ("pause", "test-server"):
@@ -28,6 +29,7 @@ def make(root: Path, name: str) -> tuple[Path, Path]:
 
 
 def read(archive: Path) -> dict[str, bytes]:
+    """The files of an archive by name."""
     with tarfile.open(archive) as tar:
         return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
 

@@ -26,7 +26,7 @@ def test_versions_compare_as_numbers(
     """Releases, candidates and patched toolchains are compared by their numbers."""
     monkeypatch.setenv("FAKE_GO_VERSION", has)
     if serves:
-        assert find_go(needs)
+        assert find_go(needs).path.name == "go"
     else:
         with pytest.raises(ToolMissingError):
             find_go(needs)

@@ -14,7 +14,6 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl's credential plugins
 	"k8s.io/component-base/cli"
-	"k8s.io/component-base/logs"
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client metrics
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the version metric
@@ -32,8 +31,7 @@ func component(build func() *cobra.Command) func() {
 }
 
 func runKubectl() {
-	// The verbosity decides what is logged while the command tree is still being built.
-	logs.GlogSetter(kubectl.GetLogVerbosity(os.Args))
+	setKubectlVerbosity()
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
 	}

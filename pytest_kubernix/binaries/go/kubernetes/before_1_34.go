@@ -1,6 +1,6 @@
-//go:build kubelet_without_context
+//go:build before_1_34
 
-// The kubelet's command takes no context up to Kubernetes 1.33.
+// What had another shape up to Kubernetes 1.33.
 package main
 
 import (
@@ -9,3 +9,5 @@ import (
 )
 
 func newKubelet() *cobra.Command { return kubelet.NewKubeletCommand() }
+
+func setKubectlVerbosity() {} // kubectl reads its verbosity late here.

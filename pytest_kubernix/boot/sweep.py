@@ -1,0 +1,83 @@
+"""Removes what a guardian that was killed could not: its run directory and its cgroups.
+Only directories of clusters that nobody lives for; who lives holds a lock, which the kernel drops at death."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import cgroups
+
+GUARDIAN_LOCK = "guardian.lock"
+HOLDERS_LOCK = "holders.lock"
+CLUSTER_ID = re.compile(r"[0-9a-f]{6}")
+
+
+def sweep(root: Path) -> list[str]:
+    """Remove the remains of dead clusters of this user below a root directory.
+
+    Args:
+        root: Directory that holds run directories; it need not exist.
+
+    Returns:
+        The ids of the clusters that were removed.
+    """
+    removed = [run_dir.name for run_dir in _run_dirs(root) if sweep_one(run_dir)]
+    # Whoever is first to leave takes the directory along; a new cluster makes it anew.
+    with contextlib.suppress(OSError):
+        root.rmdir()
+    return removed
+
+
+def sweep_one(run_dir: Path) -> bool:
+    """Remove one cluster's remains if nobody lives for it; returns whether it is gone."""
+    try:
+        with _locked(run_dir / HOLDERS_LOCK) as unheld, _locked(run_dir / GUARDIAN_LOCK) as unguarded:
+            if not (unheld and unguarded):
+                return False
+            # Without a mount, whatever is below is ours; the guardian's mounts ended with it.
+            for group in _cgroups_of(run_dir.name):
+                cgroups.remove(group)
+            shutil.rmtree(run_dir, ignore_errors=True)
+    except FileNotFoundError:
+        # Removed by its own guardian, or by another sweep, a moment ago.
+        pass
+    return not run_dir.exists()
+
+
+def _run_dirs(root: Path) -> list[Path]:
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return []
+    mine = os.getuid()
+    return [
+        path
+        for path in entries
+        if CLUSTER_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink() and path.stat().st_uid == mine
+    ]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether the lock was free; while the context lasts, it is ours."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def _cgroups_of(cluster_id: str) -> list[str]:
+    name = f"kubernix/{cluster_id}"
+    return [name] if any((top / name).exists() for top in cgroups.hierarchies()) else []

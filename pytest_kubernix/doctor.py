@@ -1,0 +1,90 @@
+"""What works on this machine and what is missing: the checks that `pytest-kubernix doctor` prints.
+They are the driver's own checks, so that the doctor and a failing fixture never disagree."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from .boot import cgroups
+from .config import ClusterConfig
+from .errors import KubernixError
+
+# Each kubelet, containerd and API server holds some; a node with a few pods needs about a dozen.
+INOTIFY_INSTANCES_WANTED = 128
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: What was looked at.
+        good: Whether it is as it should be.
+        detail: What was seen, and what mends it.
+        needed: Whether clusters can't do without it.
+    """
+
+    what: str
+    good: bool
+    detail: str
+    needed: bool = True
+
+    def __str__(self) -> str:
+        mark = "ok" if self.good else ("MISSING" if self.needed else "missing")
+        return f"{mark:>7}  {self.what}: {self.detail}"
+
+
+def diagnose(version: str) -> list[Finding]:
+    """Look at everything that a cluster of this version needs here."""
+    return [
+        Finding(
+            "system",
+            platform.system() == "Linux",
+            f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
+        ),
+        _executables(version),
+        _nodes(version),
+        _egress(),
+        Finding("cgroups", good=True, detail=f"version {cgroups.version()}"),
+        _inotify(),
+    ]
+
+
+def _executables(version: str) -> Finding:
+    from .binaries import find_executables
+
+    what = f"executables of Kubernetes {version}"
+    try:
+        found = find_executables(version, build=False)
+    except KubernixError as error:
+        return Finding(what, good=False, detail=str(error))
+    return Finding(what, good=True, detail=str(found["kube-apiserver"]))
+
+
+def _nodes(version: str) -> Finding:
+    from .drivers.native import NativeDriver
+
+    problem = NativeDriver().check(ClusterConfig(k8s_version=version, nodes=1))
+    detail = str(problem) if problem else "this user may make them"
+    return Finding("nodes (network and mount namespaces)", good=problem is None, detail=detail)
+
+
+def _egress() -> Finding:
+    from .drivers.native import egress_program
+
+    program = egress_program()
+    missing = "pods get no way out of the cluster; apt-get install slirp4netns, and /dev/net/tun must exist"
+    return Finding("egress of pods", good=bool(program), detail=program or missing, needed=False)
+
+
+def _inotify() -> Finding:
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    return Finding(
+        "inotify instances",
+        limit >= INOTIFY_INSTANCES_WANTED,
+        f"fs.inotify.max_user_instances is {limit}; many nodes at once may need more",
+        needed=False,
+    )

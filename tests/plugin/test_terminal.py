@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def test_the_header_is_one_line(suite: pytest.Pytester) -> None:
+    """It says which clusters the session would make."""
+    result = suite.runpytest("--kubernix-nodes=2", "--kubernix-k8s-version=1.34")
+    lines = [line for line in result.outlines if line.startswith("kubernix")]
+    assert lines == ["kubernix: driver fake, Kubernetes 1.34.4, nodes 2"]
+
+
+def test_live_lines_pass_the_capture(suite: pytest.Pytester) -> None:
+    """What happens during a boot is written to the terminal, although output is captured, and before the test ends.
+
+    The test reads pytest's own output while it still runs, from the file that it goes to.
+    """
+    suite.makepyfile(
+        """
+        import os
+        from pathlib import Path
+
+        def test_a(kubernix):
+            text = Path(os.environ["OUTPUT"]).read_text()
+            assert "kubernix: the fake phase is ready" in text
+            assert "kubernix: ready after" in text
+            print("swallowed")
+        """
+    )
+    output = suite.path / "output.txt"
+    with output.open("w", encoding="utf-8") as file:
+        environment = {**os.environ, "OUTPUT": str(output)}
+        command = [sys.executable, "-m", "pytest"]
+        code = subprocess.call(command, stdout=file, cwd=suite.path, env=environment, timeout=50)
+    lines = output.read_text(encoding="utf-8").splitlines()
+    assert code == 0, "\n".join(lines)
+    assert "swallowed" not in lines
+    # A line of its own, not the rest of one with dots.
+    assert "kubernix: booting Kubernetes 1.36.3 with 1 node (driver fake)" in lines
+
+
+@pytest.mark.parametrize("capture", ["fd", "sys", "no", "tee-sys"])
+def test_each_way_to_capture(suite: pytest.Pytester, capture: str) -> None:
+    """The lines are seen once, however output is captured, and a test's own capture does not get them."""
+    suite.makepyfile(
+        """
+        def test_a(capsys, request):
+            print("mine")
+            request.getfixturevalue("kubernix")
+            assert capsys.readouterr().out == "mine\\n"
+        """
+    )
+    result = suite.runpytest_subprocess(f"--capture={capture}")
+    result.assert_outcomes(passed=1)
+    assert result.outlines.count("kubernix: the fake phase is ready") == 1
+
+
+def test_quiet(suite: pytest.Pytester) -> None:
+    """Under -q there is neither header nor live line."""
+    suite.makepyfile("def test_a(kubernix): pass")
+    result = suite.runpytest("-q")
+    result.assert_outcomes(passed=1)
+    assert not [line for line in result.outlines + result.errlines if "kubernix" in line]
+
+
+def test_workers_have_no_terminal(suite: pytest.Pytester) -> None:
+    """Under xdist the fixtures work as they do without it."""
+    suite.makepyfile("def test_a(kubernix): assert kubernix.nodes")
+    suite.runpytest("-n1").assert_outcomes(passed=1)
+
+
+def test_no_terminal_at_all(suite: pytest.Pytester) -> None:
+    """Without pytest's terminal and capture plugins the fixtures still work."""
+    suite.makepyfile("def test_a(kubernix): assert kubernix.nodes")
+    assert suite.runpytest("-p", "no:terminal", "-p", "no:capturemanager").ret == 0

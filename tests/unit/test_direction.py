@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "pytest_kubernix"
+NAME = PACKAGE.name
+
+# What each part may import of ours, apart from itself. Data flows one way (options, config, plan, boot, handle,
+# fixtures), so an entry that would close a circle is a mistake in the import, not in this table.
+BASE = {"errors", "config", "handle"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "handle": set(),
+    "hookspecs": {"cluster", "config", "drivers", "plan"},
+    "options": {"config", "errors", "binaries"},
+    "plan": BASE,
+    "components": {*BASE, "plan"},
+    "boot": {*BASE, "plan"},
+    "binaries": {"errors"},
+    "drivers": {*BASE, "plan", "components", "boot", "binaries"},
+    "kubectl": {"errors", "portforward"},
+    "portforward": {"errors", "kubectl"},
+    "images": {"errors"},
+    "cluster": {*BASE, "kubectl", "images", "plan", "drivers"},
+    "fixtures": {*BASE, "cluster", "kubectl", "drivers", "options"},
+    "doctor": {*BASE, "boot", "binaries", "drivers"},
+    "plugin": {"errors", "hookspecs", "options", "fixtures", "drivers"},
+}
+
+# Components are made of the plan's classes; the one module that assembles a plan reads their list.
+EXCEPTIONS = {"plan/assemble.py": {"components"}}
+
+PURE = ("plan", "components")
+IMPURE_MODULES = {"os", "subprocess", "socket", "time", "shutil", "tempfile", "threading", "signal"}
+
+
+def modules(part: str) -> list[Path]:
+    """The source files of one part."""
+    folder = PACKAGE / part
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{part}.py"]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file names in an import, absolute, wherever in the file it stands."""
+    package = [NAME, *path.relative_to(PACKAGE).parts[:-1]]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {f"{stem}.{alias.name}" for alias in node.names} | {stem}
+    return names
+
+
+def parts_of_ours(path: Path) -> set[str]:
+    """The parts of this package that a file imports from."""
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith(f"{NAME}.")}
+    return {part for part in ours if (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()}
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_imports_go_one_way(part: str) -> None:
+    """A part imports only what comes before it in the flow of data."""
+    for path in modules(part):
+        name = path.relative_to(PACKAGE).as_posix()
+        surplus = parts_of_ours(path) - ALLOWED[part] - EXCEPTIONS.get(name, set()) - {part}
+        assert not surplus, f"{name} must not import {', '.join(sorted(surplus))}"
+
+
+def test_every_part_is_in_the_table() -> None:
+    """A new part has to say where it stands."""
+    parts = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    # The package itself and the command line stand above all others, and may import any of them.
+    assert parts - {"__init__", "cli"} - set(ALLOWED) == set()
+
+
+@pytest.mark.parametrize("part", PURE)
+def test_plans_are_pure(part: str) -> None:
+    """Building a plan touches no disk, process, clock or port."""
+    for path in modules(part):
+        surplus = {name.split(".")[0] for name in imported(path)} & IMPURE_MODULES
+        assert not surplus, f"{path.relative_to(PACKAGE)} must not import {', '.join(sorted(surplus))}"
