@@ -22,6 +22,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # A block of /26 still holds 62 addresses; one above /20 would be more than any test fills.
 SMALLEST_BLOCK = 26
 LARGEST_BLOCK = 20
+RESERVED_ADDRESSES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +123,10 @@ def _check_cidr(value: str, nodes: int) -> None:
         ) from None
     if not network.is_private or network.is_loopback or network.is_link_local:
         raise ConfigError("cidr", value, "allowed is a private IPv4 network such as 10.10.0.0/16")
-    if block_prefix(network, nodes) > SMALLEST_BLOCK:
-        needed = SMALLEST_BLOCK - (nodes + 1).bit_length()
+    # The first block has an address for every node, and a few for the host, the fabric and its edges.
+    smallest = min(SMALLEST_BLOCK, 32 - (nodes + RESERVED_ADDRESSES - 1).bit_length())
+    if block_prefix(network, nodes) > smallest:
+        needed = smallest - (nodes + 1).bit_length()
         plural = "s" if nodes != 1 else ""
         raise ConfigError(
             "cidr", value, f"too small for {nodes} node{plural}: allowed is /{needed} or larger"

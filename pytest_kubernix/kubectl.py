@@ -84,7 +84,7 @@ class Kubectl:
         """
         command = self._command(args, namespace)
         limit = self.timeout if timeout is None else timeout
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -94,17 +94,17 @@ class Kubectl:
             env=_environment(),
             # A group of its own, so that ending it ends the plugins that it may have started.
             start_new_session=True,
-        )
-        try:
-            stdout, stderr = process.communicate(stdin, timeout=limit)
-        except subprocess.TimeoutExpired:
-            end(process)
-            stdout, stderr = process.communicate()
-            note = f"{stderr.rstrip()}\nstopped after {limit:g} s".lstrip()
-            raise KubectlError(command, None, note, stdout) from None
-        except BaseException:
-            end(process)
-            raise
+        ) as process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=limit)
+            except subprocess.TimeoutExpired:
+                end(process)
+                stdout, stderr = process.communicate()
+                note = f"{stderr.rstrip()}\nstopped after {limit:g} s".lstrip()
+                raise KubectlError(command, None, note, stdout) from None
+            except BaseException:
+                end(process)
+                raise
         if check and process.returncode != 0:
             raise KubectlError(command, process.returncode, stderr, stdout)
         return KubectlResult(tuple(command), process.returncode, stdout, stderr)

@@ -58,9 +58,7 @@ def test_build_is_published_and_found_again(cache: Cache, bundle: Bundle, fake_g
     assert list((cache.root / "scratch").iterdir()) == []
 
 
-def test_links_are_made_beside_their_executable(
-    cache: Cache, bundle: Bundle, fake_go: Callable[[], int]
-) -> None:
+def test_links_are_made_beside_their_executable(cache: Cache, bundle: Bundle, fake_go: Callable[[], int]) -> None:
     """An executable of many names gets its links, relative, so that the cache may move."""
     linked = Bundle("tool", "1.0", (".",), ("tool",), links={"alias": "tool"}, space=1)
     assert (builder.build(linked, cache) / "alias").readlink() == Path("tool")
@@ -81,9 +79,7 @@ def test_failed_build_shows_the_end_of_its_log(
 ) -> None:
     """When Go fails, the error has the end of its output and the path of the whole; nothing is published."""
     monkeypatch.setenv("FAKE_GO_BUILD", "seq 100; echo './main.go:3: undefined: foo' >&2; exit 2")
-    with pytest.raises(
-        ExecutablesError, match=r"the build of tool 1\.0 failed \(go 1\.99\.1, exit code 2\)"
-    ) as caught:
+    with pytest.raises(ExecutablesError, match=r"the build of tool 1\.0 failed \(go 1\.99\.1, exit code 2\)") as caught:
         builder.build(bundle, cache)
     assert "undefined: foo" in caught.value.message
     assert "\n  10\n" not in caught.value.message
@@ -115,15 +111,22 @@ def test_full_disk_told_by_go_is_a_clear_error(
     assert leftovers(cache) == []
 
 
+@pytest.mark.parametrize(("where", "name"), [(shutil, "copyfile"), (Cache, "publish")])
 def test_full_disk_at_any_write_of_ours_is_the_same_error(
-    cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+    cache: Cache,
+    bundle: Bundle,
+    fake_go: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    where: object,
+    name: str,
 ) -> None:
     """When our own writing runs out of space, the error is as clear, and nothing is left behind."""
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(where, name, full)
     with pytest.raises(ExecutablesError, match="no space left for the build of tool"):
         builder.build(bundle, cache)
     assert leftovers(cache) == []
@@ -134,9 +137,7 @@ def test_too_little_space_is_told_before_anything_is_compiled(
 ) -> None:
     """Where the build can't fit, it is refused at once, with what it wants."""
     monkeypatch.setattr(caches, "free_space", lambda path: 0)
-    with pytest.raises(
-        ExecutablesError, match=r"no space left for the build of tool 1\.0, which wants about"
-    ):
+    with pytest.raises(ExecutablesError, match=r"no space left for the build of tool 1\.0, which wants about"):
         builder.build(bundle, cache)
     assert fake_go() == 0
     assert [name for name in leftovers(cache) if not name.startswith("logs/")] == []
@@ -179,9 +180,7 @@ def test_interrupt_takes_go_and_its_children_along(
     cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Ctrl-C while building ends Go and whatever it started, and leaves nothing half-made."""
-    monkeypatch.setenv(
-        "FAKE_GO_BUILD", f"sleep 600 & echo $$ $! > {tmp_path}/pids; echo example.test/one; wait"
-    )
+    monkeypatch.setenv("FAKE_GO_BUILD", f"sleep 600 & echo $$ $! > {tmp_path}/pids; echo example.test/one; wait")
     pids: list[int] = []
 
     def interrupt(line: str) -> None:

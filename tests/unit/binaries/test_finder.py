@@ -70,9 +70,7 @@ def test_explicit_directory_comes_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wheels: list[Callable[[str], object]]
 ) -> None:
     """KUBERNIX_ASSETS is before KUBEBUILDER_ASSETS, that before a wheel, and that before the cache."""
-    places = {
-        name: make_directory(tmp_path / name, everything()) for name in ("explicit", "envtest", "wheel")
-    }
+    places = {name: make_directory(tmp_path / name, everything()) for name in ("explicit", "envtest", "wheel")}
     monkeypatch.setenv("KUBERNIX_ASSETS", str(places["explicit"]))
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(places["envtest"]))
     wheels.append(lambda version: places["wheel"])
@@ -111,18 +109,14 @@ def test_incomplete_explicit_directory_is_an_error(monkeypatch: pytest.MonkeyPat
         find_executables(VERSION)
 
 
-def test_explicit_directory_that_is_not_there_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_explicit_directory_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A KUBERNIX_ASSETS that names no directory is an error, not a reason to build for minutes."""
     monkeypatch.setenv("KUBERNIX_ASSETS", str(tmp_path / "typo"))
     with pytest.raises(ExecutablesError, match=r"typo: no such directory"):
         find_executables(VERSION)
 
 
-def test_explicit_directory_of_another_version_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_explicit_directory_of_another_version_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Executables of another version than the one asked for are named with both versions."""
     monkeypatch.setenv("KUBERNIX_ASSETS", str(make_directory(tmp_path / "old", everything(), "1.30.1")))
     with pytest.raises(ExecutablesError, match=r"kube-apiserver is 1\.30\.1, and 1\.36\.3 is asked for"):
@@ -195,9 +189,7 @@ def test_error_lists_every_place_and_the_command_that_mends(built: list[str], tm
     assert caught.value.hint == "Run `pytest-kubernix build --k8s-version 1.35.4`"
 
 
-def test_missing_go_is_told_before_anything_is_built(
-    built: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_go_is_told_before_anything_is_built(built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a Go that will do, the places and both ways to get one are told, and nothing was built."""
 
     def none(minimum: str) -> None:
@@ -228,9 +220,7 @@ def test_build_all_fills_the_cache_whatever_else_there_is(
     assert built[-1] == "kubernetes"
 
 
-def test_system_runc_stands_in_where_none_can_be_built(
-    built: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_runc_stands_in_where_none_can_be_built(built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a C compiler or headers the system's runc is used, and only the rest is built."""
     monkeypatch.setattr(toolchain, "missing_for_cgo", lambda: ["gcc"])
     monkeypatch.setattr(toolchain, "system_runc", lambda: Path("/usr/sbin/runc"))

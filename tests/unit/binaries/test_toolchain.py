@@ -88,9 +88,7 @@ def test_missing_headers_are_told_by_package_name(monkeypatch: pytest.MonkeyPatc
     assert "libseccomp-dev" in toolchain.missing_for_cgo()
 
 
-@pytest.mark.parametrize(
-    ("output", "serves"), [("runc version 1.1.5\nlibseccomp: 2.5.4", True), ("runc 1.1.5", False)]
-)
+@pytest.mark.parametrize(("output", "serves"), [("runc version 1.1.5\nlibseccomp: 2.5.4", True), ("runc 1.1.5", False)])
 def test_only_a_system_runc_with_seccomp_serves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, serves: bool
 ) -> None:

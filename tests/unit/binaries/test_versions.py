@@ -53,13 +53,9 @@ def test_table_has_the_etcd_that_is_linked(version: str) -> None:
     assert f"go.etcd.io/etcd/server/v3 v{versions.KUBERNETES[version]}\n" in pin
 
 
-@pytest.mark.parametrize(
-    "bundle", bundles.bundles(DEFAULT_VERSION, nodes=True), ids=lambda bundle: bundle.name
-)
+@pytest.mark.parametrize("bundle", bundles.bundles(DEFAULT_VERSION, nodes=True), ids=lambda bundle: bundle.name)
 def test_every_bundle_is_pinned(bundle: bundles.Bundle) -> None:
     """Each bundle has a go.mod for its version in the table, and that one names the version."""
     pin = bundle.sources()["go.mod"].read_text()
     assert re.match(r"1\.\d+(\.\d+)?$", bundle.minimum_go())
-    assert bundle.name == "programs" or re.search(
-        rf" v{re.escape(bundle.version)}( //.*)?$", pin, re.MULTILINE
-    )
+    assert bundle.name == "programs" or re.search(rf" v{re.escape(bundle.version)}( //.*)?$", pin, re.MULTILINE)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from pytest_kubernix.boot.client import Holder
+from pytest_kubernix.boot.sweep import GUARDIAN_LOCK, HOLDERS_LOCK, sweep
+
+
+def cluster(root: Path, cluster_id: str) -> Path:
+    run_dir = root / cluster_id
+    (run_dir / "etcd").mkdir(parents=True)
+    (run_dir / HOLDERS_LOCK).touch()
+    (run_dir / GUARDIAN_LOCK).touch()
+    return run_dir
+
+
+def test_dead_clusters_are_removed_and_living_ones_stay(tmp_path: Path) -> None:
+    """Only a cluster that neither a holder nor a guardian lives for is swept."""
+    dead, held, guarded = (cluster(tmp_path, name) for name in ("aaaaaa", "bbbbbb", "cccccc"))
+    holder = Holder(held)
+    guardian = os.open(guarded / GUARDIAN_LOCK, os.O_RDWR)
+    fcntl.flock(guardian, fcntl.LOCK_EX)
+    try:
+        assert sweep(tmp_path) == ["aaaaaa"]
+        assert not dead.exists()
+        assert (held / "etcd").exists()
+        assert (guarded / "etcd").exists()
+    finally:
+        os.close(guardian)
+        holder.release()
+    assert sorted(sweep(tmp_path)) == ["bbbbbb", "cccccc"]
+
+
+def test_what_is_not_ours_stays(tmp_path: Path) -> None:
+    """Directories that are not named like a cluster, files, and links to elsewhere are left alone."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    root = tmp_path / "root"
+    (root / "notes").mkdir(parents=True)
+    (root / "abcdef").touch()
+    (root / "aaaaaa").symlink_to(elsewhere)
+    assert sweep(root) == []
+    assert {path.name for path in root.iterdir()} == {"notes", "abcdef", "aaaaaa"}
+    assert elsewhere.exists()
+
+
+def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
+    """A test that forks doesn't keep a cluster alive after the process that held it is gone."""
+    run_dir = cluster(tmp_path, "aaaaaa")
+    holder = Holder(run_dir)
+    alive, say_alive = os.pipe()
+    wait, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go)
+        os.write(say_alive, b"1")
+        os.read(wait, 1)
+        os._exit(0)
+    try:
+        os.read(alive, 1)
+        holder.release()
+        assert sweep(tmp_path) == ["aaaaaa"]
+    finally:
+        for descriptor in (wait, go, alive, say_alive):
+            os.close(descriptor)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("root", ["missing", "file"])
+def test_nothing_to_sweep_is_no_error(tmp_path: Path, root: str) -> None:
+    """A root that doesn't exist, or is no directory, has no dead clusters."""
+    (tmp_path / "file").touch()
+    assert sweep(tmp_path / root) == []
