@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # A token outlives any test run, and the cluster does not outlive the run.
 TOKEN_LIFETIME = "24h"  # noqa: S105 - a duration
 
+# What the common name and the organization of a certificate hold (RFC 5280, ub-common-name).
+NAME_LIMIT = 64
+
 
 class Cluster:
     """A running cluster.
@@ -141,10 +144,14 @@ class Cluster:
             A kubeconfig with a client certificate of this user.
 
         Raises:
+            ValueError: A name is empty or longer than 64 bytes, which a certificate can't say.
             DriverError: The driver of this cluster does not hold its CA.
         """
         from .plan import kubeconfig, pki
 
+        for text in (name, *groups):
+            if not 1 <= len(text.encode()) <= NAME_LIMIT:
+                raise ValueError(f"{text!r}: a user or a group has a name of 1 to {NAME_LIMIT} bytes")
         run_dir = self._run_dir("user")
         ca = (run_dir / "pki" / "ca.crt").read_text(encoding="utf-8")
         key = (run_dir / "pki" / "ca.key").read_text(encoding="utf-8")

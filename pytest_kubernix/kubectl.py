@@ -324,9 +324,10 @@ class Kubectl:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a child and its whole process group at once. kubectl has nothing to tidy up."""
+    """End a child and its whole process group at once, and reap it. kubectl has nothing to tidy up."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -55,7 +55,6 @@ def forward(command: Sequence[str], environment: Mapping[str, str], timeout: flo
             yield _local_port(process, lines, errors, command, timeout)
         finally:
             end(process)
-            process.wait()
             # Its end of the pipe is closed now, so the reader comes to its end too.
             reader.join()
             process.stdout.close()

@@ -77,6 +77,7 @@ class _Build:
 
     def run(self) -> Path:
         started = time.monotonic()
+        digest = self.bundle.digest()
         source, made, temporary = (self.scratch / name for name in ("source", "made", "tmp"))
         for directory in (source, made, temporary):
             directory.mkdir()
@@ -100,8 +101,11 @@ class _Build:
         missing = [name for name in self.bundle.executables if not (made / name).is_file()]
         if missing:
             raise ExecutablesError(f"the build of {self.bundle} made no {', '.join(missing)}")
+        if self.bundle.digest() != digest:
+            # Else what was made of the old sources would be found under the name of the new ones.
+            raise ExecutablesError(f"the sources of {self.bundle} changed while it was built", hint="Try again.")
         seconds = round(time.monotonic() - started, 1)
-        facts = {"digest": self.bundle.digest(), "seconds": seconds, "packages": stale}
+        facts = {"digest": digest, "seconds": seconds, "packages": stale}
         directory = self.cache.publish(self.bundle, made, go=self.go.minor, facts=facts)
         self.progress(f"built {self.bundle} in {seconds:.0f} s")
         return directory
@@ -129,9 +133,7 @@ class _Build:
         others = toolchain.go_directories(self.go)
         # What is compiled goes to Go's build cache; our own directory takes the linker's output, twice.
         ours = self.bundle.space // 8
-        if caches.free_space(self.cache.root) < ours or any(
-            caches.free_space(o) < needed for o in others[:1]
-        ):
+        if caches.free_space(self.cache.root) < ours or any(caches.free_space(o) < needed for o in others[:1]):
             raise caches.no_space(self.bundle, self.cache.root, others, needed=max(needed, ours))
 
     def _compile(self, source: Path, made: Path, stale: int, share: float) -> None:
@@ -198,7 +200,6 @@ class _Build:
         interesting = [line for line in text.splitlines() if line not in ("stale", "fresh")]
         tail = "\n".join(f"  {line}" for line in interesting[-_TAIL_LINES:])
         return ExecutablesError(
-            f"the build of {self.bundle} failed (go {self.go.version}, exit code {code}); "
-            f"the end of its log:\n{tail}",
+            f"the build of {self.bundle} failed (go {self.go.version}, exit code {code}); the end of its log:\n{tail}",
             hint=f"The whole log: {log}",
         )

@@ -34,9 +34,7 @@ class Cache:
 
     def __init__(self, root: Path | None = None) -> None:
         given = os.environ.get(VARIABLE)
-        root = root or (
-            Path(given).expanduser() if given else platformdirs.user_cache_path("pytest-kubernix")
-        )
+        root = root or (Path(given).expanduser() if given else platformdirs.user_cache_path("pytest-kubernix"))
         self.root = root.absolute()
 
     def find(self, bundle: Bundle) -> Path | None:
@@ -88,9 +86,7 @@ class Cache:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 progress(f"waiting for the build of {bundle} by pid {holder}")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with contextlib.suppress(
-                OSError
-            ):  # A full disk must fail the build with its own error, not here.
+            with contextlib.suppress(OSError):  # A full disk must fail the build with its own error, not here.
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield descriptor

@@ -42,9 +42,7 @@ def build_images(pause: Path, test_server: Path, directory: Path, *, arch: str) 
     return paths
 
 
-def _write(
-    path: Path, reference: str, entries: Iterable[Entry], *, arch: str, entrypoint: str, port: int = 0
-) -> None:
+def _write(path: Path, reference: str, entries: Iterable[Entry], *, arch: str, entrypoint: str, port: int = 0) -> None:
     # Uncompressed: importing is faster, and no compressor's version changes the bytes.
     layer = _tar(entries)
     settings: dict[str, object] = {"Entrypoint": [entrypoint], "Env": ["PATH=/bin:/"], "WorkingDir": "/"}

@@ -103,9 +103,7 @@ def missing_for_cgo() -> list[str]:
         [*str(compiler).split(), "-static", "-x", "c", "-", "-o", os.devnull, "-lseccomp"],
         input=probe, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    known = subprocess.run(
-        [str(config), "--exists", "libseccomp"], capture_output=True, check=False, timeout=60
-    )
+    known = subprocess.run([str(config), "--exists", "libseccomp"], capture_output=True, check=False, timeout=60)
     return [] if linked.returncode == 0 and known.returncode == 0 else ["libseccomp-dev", "libc6-dev"]
 
 

@@ -48,6 +48,21 @@ class ComponentRegistry:
             raise KubernixError(f"component {component.name!r} is registered twice")
         self._components[component.name] = component
 
+    def replace(self, component: Component) -> None:
+        """Put a component in the place of the one that has its name.
+
+        Raises:
+            KubernixError: There is none of that name.
+        """
+        if component.name not in self._components:
+            known = ", ".join(self._components)
+            raise KubernixError(f"no component {component.name!r} to replace; there are {known}")
+        self._components[component.name] = component
+
+    def __getitem__(self, name: str) -> Component:
+        """The component of that name, so that another can wrap it."""
+        return self._components[name]
+
     def __iter__(self) -> Iterator[Component]:
         return iter(self._components.values())
 

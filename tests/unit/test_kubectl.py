@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,10 @@ import pytest
 from pytest_kubernix import Kubectl, KubectlError
 
 # Tells what it was given; what kubectl does with it is tested on real clusters.
-STUB = """#!/usr/bin/env python3
+STUB = f"""#!{sys.executable}
 import json, os, sys
 stdin = "" if sys.stdin is None else sys.stdin.read()
-print(json.dumps({"argv": sys.argv[1:], "env": dict(os.environ), "stdin": stdin}))
+print(json.dumps(dict(argv=sys.argv[1:], env=dict(os.environ), stdin=stdin)))
 """
 
 
@@ -75,6 +77,16 @@ def test_a_failure_may_be_a_result(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (3, "", "it broke\n")
 
 
+def ends(pid: int) -> bool:
+    """Whether a process that is nobody's child here has ended, or does within seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    with os.fdopen(descriptor):
+        return bool(select.select([descriptor], [], [], 5)[0])
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_time_is_up(tmp_path: Path, check: bool) -> None:
     """A run that takes too long is stopped, with all that it started, and always an error."""
@@ -85,21 +97,19 @@ def test_time_is_up(tmp_path: Path, check: bool) -> None:
     with pytest.raises(KubectlError, match=r"ran out of time\nwhy\nstopped after 0\.5 s") as raised:
         Kubectl(path, tmp_path / "kubeconfig")("get", check=check, timeout=0.5)
     assert (raised.value.returncode, raised.value.stdout) == (None, "waiting\n")
-    # The pipe closed only when the child of the child was gone too; it may still be a zombie.
-    status = Path(f"/proc/{pid_file.read_text().strip()}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    assert ends(int(pid_file.read_text()))
 
 
 def test_an_interrupt_ends_the_child(tmp_path: Path) -> None:
     """Ctrl-C during a run leaves no kubectl behind."""
     pid_file = tmp_path / "pid"
-    path = executable(
-        tmp_path / "kubectl", f"#!/bin/sh\necho $$ > {pid_file}; kill -INT {os.getpid()}; exec sleep 600\n"
-    )
+    # Its input ends only once the call waits for it, which is where an interrupt should find it.
+    script = f"#!/bin/sh\ncat\necho $$ > {pid_file}; kill -INT {os.getpid()}; exec sleep 600\n"
+    path = executable(tmp_path / "kubectl", script)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            Kubectl(path, tmp_path / "kubeconfig")("get")
+            Kubectl(path, tmp_path / "kubeconfig")("get", stdin="")
     finally:
         signal.signal(signal.SIGINT, handler)
     with pytest.raises(ProcessLookupError):
@@ -183,6 +193,40 @@ def test_as_another_user(kubectl: Kubectl, tmp_path: Path) -> None:
     assert (other.executable, other.timeout) == (kubectl.executable, 7)
     arguments = json.loads(other("get").stdout)["argv"]
     assert arguments == [f"--kubeconfig={tmp_path}/b", f"--cache-dir={tmp_path}/c", "get"]
+
+
+WAITS = """#!/bin/sh
+echo "$@" >> {log}
+[ "$(wc -l < {log})" -ge 3 ] && exit 0
+[ "$(wc -l < {log})" -eq 1 ] && echo 'Error from server (NotFound): pods "a" not found' >&2
+[ "$(wc -l < {log})" -eq 2 ] && echo 'error: no matching resources found' >&2
+exit 1
+"""
+
+
+def test_an_object_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """A test that waits for what a controller is about to make does not have to poll for it."""
+    log = tmp_path / "log"
+    path = executable(tmp_path / "kubectl", WAITS.format(log=log))
+    Kubectl(path, tmp_path / "k").wait("pod", "condition=Ready", selector="app=a", namespace="n", timeout=20)
+    lines = log.read_text().splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert line.startswith(f"--kubeconfig={tmp_path}/k --namespace=n wait pod --for=condition=Ready ")
+        assert 0 < float(line.rpartition("--timeout=")[2].removesuffix("s")) <= 20
+
+
+@pytest.mark.parametrize(
+    ("stderr", "timeout"),
+    [("error: the server doesn't have a resource type", 20.0), ("Error from server (NotFound): x", 0.0)],
+)
+def test_waiting_ends(tmp_path: Path, stderr: str, timeout: float) -> None:
+    """An error that time does not mend is raised at once, the others when the time is up."""
+    path = executable(tmp_path / "kubectl", f"#!/bin/sh\necho run >> {tmp_path}/log\necho \"{stderr}\" >&2\nexit 1\n")
+    with pytest.raises(KubectlError, match=r"exit code 1") as raised:
+        Kubectl(path, tmp_path / "k").wait("pod/a", "condition=Ready", timeout=timeout)
+    assert raised.value.stderr.strip() == stderr
+    assert (tmp_path / "log").read_text() == "run\n"
 
 
 FORWARDS = """#!/bin/sh

@@ -111,6 +111,17 @@ def test_full_disk_told_by_go_is_a_clear_error(
     assert leftovers(cache) == []
 
 
+def test_sources_that_change_meanwhile_are_an_error(
+    cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was built of sources that are no longer there is not published under the digest of the new ones."""
+    source = bundles.SOURCES / "tool" / "main.go"
+    monkeypatch.setenv("FAKE_GO_BUILD", f"echo tool > $OUT/tool; echo '// changed' >> {source}")
+    with pytest.raises(ExecutablesError, match=r"the sources of tool 1\.0 changed while it was built"):
+        builder.build(bundle, cache)
+    assert cache.find(bundle) is None
+
+
 @pytest.mark.parametrize(("where", "name"), [(shutil, "copyfile"), (Cache, "publish")])
 def test_full_disk_at_any_write_of_ours_is_the_same_error(
     cache: Cache,
@@ -180,7 +191,7 @@ def test_interrupt_takes_go_and_its_children_along(
     cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Ctrl-C while building ends Go and whatever it started, and leaves nothing half-made."""
-    monkeypatch.setenv("FAKE_GO_BUILD", f"sleep 600 & echo $$ $! > {tmp_path}/pids; echo example.test/one; wait")
+    monkeypatch.setenv("FAKE_GO_BUILD", f"sleep 60 & echo $$ $! > {tmp_path}/pids; echo example.test/one; wait")
     pids: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -200,20 +211,20 @@ def test_killed_builder_takes_go_along_and_the_next_build_cleans_up(
     cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """After SIGKILL no Go runs on, nothing is published, and the next build sweeps and succeeds."""
-    monkeypatch.setenv(
-        "FAKE_GO_BUILD", f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 600"
-    )
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("FAKE_GO_BUILD", f"sleep 60 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait")
     with start(["builder.build(bundle, Cache())"]) as victim:
-        wait_until((tmp_path / "pid").exists, "the start of the build")
-        go = int((tmp_path / "pid").read_text())
+        wait_until(pids.exists, "the start of the build")
+        go, compiler = (int(pid) for pid in pids.read_text().split())
         assert is_alive(go)
         [scratch] = (cache.root / "scratch").iterdir()
         victim.send_signal(signal.SIGKILL)
         victim.wait(LIMIT)
         wait_until(lambda: not is_alive(go), "the end of Go")
-    # What the script itself started lives on, as a compiler would for a while, and holds the lock till then.
-    [orphan] = [pid for pid in processes() if b"sleep\x00600" in command(pid) and works_in(pid, scratch)]
-    os.kill(orphan, signal.SIGKILL)
+    # What Go itself started lives on for a while, and till then the lock is taken.
+    assert is_alive(compiler)
+    assert not cache._is_free(scratch.name.rpartition(".")[0])
+    os.kill(compiler, signal.SIGKILL)
     assert cache.find(bundle) is None
     assert scratch.exists()
     monkeypatch.setenv("FAKE_GO_BUILD", "echo tool > $OUT/tool")
@@ -232,24 +243,3 @@ def start(lines: Sequence[str]) -> subprocess.Popen[bytes]:
         *lines,
     ])  # fmt: skip
     return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-
-
-def processes() -> list[int]:
-    """The ids of all processes."""
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def command(pid: int) -> bytes:
-    """What a process was called with, words ended by NUL; empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
-
-
-def works_in(pid: int, directory: Path) -> bool:
-    """Whether a process has its working directory below `directory`."""
-    try:
-        return directory in Path(f"/proc/{pid}/cwd").readlink().parents
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False

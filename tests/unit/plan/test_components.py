@@ -45,6 +45,20 @@ def test_a_name_belongs_to_one_component() -> None:
         registry.register(Extra())
 
 
+def test_a_component_can_be_replaced() -> None:
+    """A plugin puts its own component in the place of one of ours, and can't miss the name."""
+    registry = ComponentRegistry()
+    registry.register(Extra("first"))
+    registry.register(Extra())
+    registry.replace(Extra("first", Phase.INFRASTRUCTURE))
+    assert [(component.name, component.phase) for component in registry] == [
+        ("first", Phase.INFRASTRUCTURE),
+        ("extra", Phase.CONTROLLER),
+    ]
+    with pytest.raises(KubernixError, match="no component 'frist' to replace; there are first, extra"):
+        registry.replace(Extra("frist"))
+
+
 def test_plugins_add_components(config: MakeConfig, facts: MakeFacts) -> None:
     """A component that a plugin registers is part of the plan, with the context's knowledge in it."""
 

@@ -1,0 +1,166 @@
+"""The fixtures of the operator's suite: its CRD, the operator as a process of its own, and Websites.
+`kubernix` and `kubernix_namespace` come from the plugin; nothing has to be set up for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from website_operator.testing import Website, manifest, until
+
+from pytest_kubernix import Cluster
+
+HERE = Path(__file__).parent
+MANIFESTS = HERE / "website_operator" / "manifests"
+LOG_LINES = 60
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator that runs for this session.
+
+    Attributes:
+        kubeconfig: Its access: the ServiceAccount of rbac.yaml, and nothing beyond it.
+        log: The file that it logs to.
+    """
+
+    kubeconfig: Path
+    log: Path
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+
+
+@pytest.fixture(scope="session")
+def crd(kubernix: Cluster) -> str:
+    """The name of the CRD, which the API server serves by now. It goes with the cluster."""
+    name = "websites.example.kubernix.test"
+    kubernix.kubectl.apply(MANIFESTS / "crd.yaml")
+    kubernix.kubectl.wait(f"crd/{name}", "condition=Established")
+    # Discovery, by which kopf and kubectl find a kind, may be a moment behind.
+    until(lambda: name in kubernix.kubectl("api-resources", "--output=name").stdout, f"{name} in discovery")
+    return name
+
+
+@pytest.fixture(scope="session")
+def operator(kubernix: Cluster, crd: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator, ready: kopf in a process of its own, with the rights of its ServiceAccount."""
+    kubernix.kubectl.apply(MANIFESTS / "rbac.yaml")
+    kubeconfig = kubernix.service_account("website-system", "website-operator")
+    running = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
+    health = f"http://127.0.0.1:{free_port()}/healthz"
+    command = [sys.executable, "-m", "kopf", "run", "--standalone", "--all-namespaces"]
+    command += [f"--liveness={health}", "--module=website_operator.handlers"]
+    with running.log.open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=HERE,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A group of its own, so that whatever it starts ends with it.
+            start_new_session=True,
+        )
+
+    def answers() -> bool:
+        assert process.poll() is None, f"the operator ended by itself:\n{running.log_tail()}"
+        # kopf answers once the start-up handlers have run; then it lists what is there, and watches. So a
+        # Website that is made from here on is seen, by the list or by the watch.
+        with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(health, timeout=5):
+            return True
+        return False
+
+    try:
+        until(answers, f"the operator answering at {health}")
+        yield running
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture
+def website(
+    kubernix: Cluster, kubernix_namespace: str, operator: Operator
+) -> Iterator[Callable[..., Website]]:
+    """Makes Websites: `website("home", title="Hello")`. They are deleted while the operator still runs."""
+    made: list[Website] = []
+
+    def make(name: str = "home", **spec: object) -> Website:
+        kubernix.kubectl.apply(manifest(name, {"title": "Hello", **spec}), namespace=kubernix_namespace)
+        made.append(Website(kubernix.kubectl, kubernix_namespace, name))
+        return made[-1]
+
+    yield make
+    # Without the operator nobody would remove the finalizer, and the namespace could not go either.
+    for each in made:
+        kubernix.kubectl.delete(
+            "website", each.name, namespace=kubernix_namespace, missing_ok=True, timeout=30
+        )
+
+
+@pytest.fixture
+def visitor(kubernix: Cluster, kubernix_namespace: str) -> Callable[[str, str], str]:
+    """Asks for a URL in a pod on a certain node: `visitor("node-2", url)` gives the answer, or ""."""
+    kubectl = kubernix.kubectl
+
+    def visit(node: str, url: str) -> str:
+        name = f"visitor-on-{node}"
+        spec = {
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "containers": [
+                {"name": "main", "image": "kubernix.test/server:1", "args": ["sleep", "infinity"]}
+            ],
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        kubectl.apply(pod, namespace=kubernix_namespace)
+        kubectl.wait(f"pod/{name}", "condition=Ready", namespace=kubernix_namespace)
+        get = ("test-server", "get", "-timeout=2s", url)
+        return kubectl.exec(name, *get, namespace=kubernix_namespace, check=False).stdout
+
+    return visit
+
+
+@pytest.fixture
+def two_nodes(kubernix: Cluster) -> tuple[str, str]:
+    """The names of two nodes; skips where the cluster has fewer."""
+    if len(kubernix.nodes) < 2:
+        pytest.skip(
+            f"needs two nodes, and the cluster has {len(kubernix.nodes)}: run with --kubernix-nodes=2"
+        )
+    return kubernix.nodes[0], kubernix.nodes[1]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the operator's log below a failure: half of the reasons are there."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("operator")
+    if report.failed and running is not None:
+        report.sections.append((f"the end of {running.log}", running.log_tail()))
+    return report
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
