@@ -66,13 +66,9 @@ class ClusterConfig:
         for addon in self.addons:
             _one_of("addons", addon, (*ADDONS, "none"))
         if type(self.api_port) is not int or not (self.api_port == 0 or 1024 <= self.api_port <= 65535):
-            raise ConfigError(
-                "api_port", self.api_port, "allowed is a port from 1024 to 65535, or 0 for any free one"
-            )
+            raise ConfigError("api_port", self.api_port, "allowed is a port from 1024 to 65535, or 0 for any free one")
         if type(self.boot_timeout) not in {int, float} or not 1 <= self.boot_timeout <= 3600:
-            raise ConfigError(
-                "boot_timeout", self.boot_timeout, "allowed is a number of seconds from 1 to 3600"
-            )
+            raise ConfigError("boot_timeout", self.boot_timeout, "allowed is a number of seconds from 1 to 3600")
         if self.cidr is not None:
             _check_cidr(self.cidr, self.nodes)
 
@@ -118,9 +114,7 @@ def _check_cidr(value: str, nodes: int) -> None:
     try:
         network = ipaddress.IPv4Network(value)
     except ValueError as error:
-        raise ConfigError(
-            "cidr", value, f"allowed is an IPv4 network such as 10.10.0.0/16 ({error})"
-        ) from None
+        raise ConfigError("cidr", value, f"allowed is an IPv4 network such as 10.10.0.0/16 ({error})") from None
     if not network.is_private or network.is_loopback or network.is_link_local:
         raise ConfigError("cidr", value, "allowed is a private IPv4 network such as 10.10.0.0/16")
     # The first block has an address for every node, and a few for the host, the fabric and its edges.
@@ -128,6 +122,4 @@ def _check_cidr(value: str, nodes: int) -> None:
     if block_prefix(network, nodes) > smallest:
         needed = smallest - (nodes + 1).bit_length()
         plural = "s" if nodes != 1 else ""
-        raise ConfigError(
-            "cidr", value, f"too small for {nodes} node{plural}: allowed is /{needed} or larger"
-        )
+        raise ConfigError("cidr", value, f"too small for {nodes} node{plural}: allowed is /{needed} or larger")

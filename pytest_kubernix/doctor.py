@@ -6,14 +6,13 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
-from .boot import cgroups
+from .boot import cgroups, limits
 from .config import ClusterConfig
 from .errors import KubernixError
 
-# Each kubelet, containerd and API server holds some; a node with a few pods needs about a dozen.
-INOTIFY_INSTANCES_WANTED = 128
+# Fewer than that, and a suite with two clusters of two nodes does not fit.
+NODES_WANTED = 6
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,7 @@ def _egress() -> Finding:
 
 
 def _inotify() -> Finding:
-    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
-    return Finding(
-        "inotify instances",
-        limit >= INOTIFY_INSTANCES_WANTED,
-        f"fs.inotify.max_user_instances is {limit}; many nodes at once may need more",
-        needed=False,
-    )
+    limit, used = limits.inotify_limit(), limits.inotify_used()
+    nodes = max(0, (limit - used - limits.CONTROL_PLANE_INSTANCES) // limits.NODE_INSTANCES)
+    detail = f"{used} of {limit} in use: enough for {nodes} more nodes; fs.inotify.max_user_instances raises the limit"
+    return Finding("inotify instances", nodes >= NODES_WANTED, detail, needed=False)

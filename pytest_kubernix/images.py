@@ -103,7 +103,7 @@ def _save(reference: str, packed: Path) -> None:
             continue
         problem = _run(INSPECT_TIMEOUT, engine, "image", "inspect", reference)
         if problem:
-            looked.append(f"{engine} does not have it: {problem}")
+            looked.append(f"{engine} says: {problem}")
             continue
         problem = _run(SAVE_TIMEOUT, engine, "save", "--output", str(packed), reference)
         if not problem:

@@ -24,6 +24,8 @@ from pytest_kubernix.errors import ExecutablesError
 Progress = Callable[[str], None]
 
 _FULL = "no space left on device"
+_OFFLINE = ("dial tcp", "proxyconnect", "module lookup disabled")
+_NETWORK = "Go fetches modules from where its GOPROXY points, and couldn't; nothing else needs a network.\n"
 _TAIL_LINES = 25
 # Runs a command that the kernel kills when we die, however we die. Asked for by the child itself, after the
 # fork: Python's own way (preexec_fn) isn't safe where there are threads.
@@ -201,5 +203,5 @@ class _Build:
         tail = "\n".join(f"  {line}" for line in interesting[-_TAIL_LINES:])
         return ExecutablesError(
             f"the build of {self.bundle} failed (go {self.go.version}, exit code {code}); the end of its log:\n{tail}",
-            hint=f"The whole log: {log}",
+            hint=(_NETWORK if any(word in text for word in _OFFLINE) else "") + f"The whole log: {log}",
         )

@@ -120,6 +120,8 @@ class Cache:
             descriptor = os.open(self.root / "locks" / f"{key}.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return True
+        except PermissionError:
+            return False  # Another user's, such as root's after `sudo`: not ours to judge, nor to remove.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

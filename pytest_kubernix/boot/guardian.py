@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ class Guardian:
                     }
                 except KubernixError as error:
                     answer = {"error": str(error)}
+                except Exception:  # noqa: BLE001 - whoever asked must not wait for ever for a mistake of ours
+                    answer = {"error": f"the guardian failed:\n{traceback.format_exc()}"}
                 _send(writer, {"answer": answer})
                 await writer.drain()
 
@@ -263,6 +266,8 @@ def main() -> None:
     os.dup(holder.fileno())
     try:
         asyncio.run(_serve(run_dir, holder, isolated=isolated))
+    except BaseException:  # noqa: BLE001 - the process is about to end; its log is all there is
+        traceback.print_exc()
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
         with contextlib.suppress(OSError):

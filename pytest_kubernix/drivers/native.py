@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..binaries import Executables, find_executables
 from ..binaries.bundles import EVERYTHING
-from ..boot import linux
+from ..boot import limits, linux
 from ..boot.claims import default_root
 from ..boot.client import GuardianClient
 from ..boot.guardian import CONTROL_SOCKET
@@ -36,9 +36,15 @@ class NativeDriver(Driver):
     name = "native"
 
     def check(self, config: ClusterConfig) -> KubernixError | None:
+        wanted = f"nodes={config.nodes}"
+        needed, limit = limits.inotify_needed(config.nodes), limits.inotify_limit()
+        if needed > limit - (used := limits.inotify_used()):
+            return DriverError(
+                f"{wanted}: needs about {needed} inotify instances; this user has {limit}, {used} of them in use",
+                hint="Ask for fewer nodes, or raise the limit as root: sysctl fs.inotify.max_user_instances=1024",
+            )
         if not config.nodes:
             return None
-        wanted = f"nodes={config.nodes}"
         if not linux.may_make_namespaces():
             return DriverError(
                 f"{wanted}: this user may not make network and mount namespaces "

@@ -134,7 +134,7 @@ def test_an_image_that_nobody_has(engines: Path) -> None:
     assert str(raised.value).splitlines()[:4] == [
         "image 'app:1' was not found:",
         "  no archive or OCI layout is called 'app:1' here",
-        "  docker does not have it: No such image: app:1",
+        "  docker says: No such image: app:1",
         "  podman is not on PATH",
     ]
 

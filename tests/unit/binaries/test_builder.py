@@ -88,6 +88,16 @@ def test_failed_build_shows_the_end_of_its_log(
     assert leftovers(cache) == [f"logs/{cache.log(bundle).name}"]
 
 
+def test_modules_that_cannot_be_fetched_are_told_as_that(
+    cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a way to the modules the remedy is named: the variable that says where they come from."""
+    monkeypatch.setenv("FAKE_GO_BUILD", "echo 'go: example.test/module: dial tcp: i/o timeout'; exit 1")
+    with pytest.raises(ExecutablesError) as caught:
+        builder.build(bundle, cache)
+    assert "GOPROXY" in caught.value.hint
+
+
 def test_build_that_makes_nothing_is_an_error(
     cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

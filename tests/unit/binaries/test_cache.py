@@ -134,6 +134,23 @@ def test_sweep_removes_what_dead_builds_left(cache: Cache, bundle: Bundle) -> No
     assert not any(path.exists() for path in left)
 
 
+def test_sweep_leaves_alone_what_another_user_builds(
+    cache: Cache, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scratch directory whose lock this user may not even open stays, and the build goes on."""
+    theirs = cache.scratch(replace(bundle, tags=("theirs",)))
+    with cache.lock(bundle, ignore):
+
+        def refuse(*_: object) -> int:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("pytest_kubernix.binaries.cache.os.open", refuse)
+            swept = cache.sweep(bundle)
+    assert swept == []
+    assert theirs.is_dir()
+
+
 def test_cache_that_cannot_be_written_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache directory that can't be made is an error with its path and the variable that moves it."""
     (tmp_path / "file").write_text("")

@@ -1,0 +1,34 @@
+"""What tests on real clusters share. They use the plugin as any suite does: by asking for its fixtures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_kubernix import Kubectl
+from pytest_kubernix.binaries.images import SERVER
+
+
+def server_pod(name: str, *args: str, image: str = SERVER) -> dict[str, Any]:
+    """A pod that runs a command of the test-server image; without one, it serves HTTP on port 8080."""
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": list(args or ("serve",)),
+        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+    }
+    if args:
+        del container["readinessProbe"]
+    # Nothing here has anything to say goodbye to.
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+@pytest.fixture
+def served_pod(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> str:
+    """The name of a pod that answers HTTP on port 8080."""
+    kubernix_kubectl.apply(server_pod("web"), namespace=kubernix_namespace)
+    kubernix_kubectl.wait("pod/web", "condition=Ready", namespace=kubernix_namespace, timeout=60)
+    return "web"
