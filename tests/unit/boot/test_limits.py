@@ -17,7 +17,7 @@ def test_inotify_instances_of_this_user_are_counted(tmp_path: Path) -> None:
     for number, target in enumerate(
         ["anon_inode:inotify", "anon_inode:[eventpoll]", "/dev/null", "anon_inode:inotify"]
     ):
-        os.symlink(target, descriptors / str(number))
+        (descriptors / str(number)).symlink_to(target)
     (tmp_path / "sys" / "fd").mkdir(parents=True)
     (tmp_path / "sys" / "fd" / "0").symlink_to("anon_inode:inotify")
     assert limits.inotify_used(tmp_path) == 2
