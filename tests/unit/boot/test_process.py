@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,13 @@ def drive(scenario: Callable[[Spawner], Awaitable[T]]) -> T:
         return await scenario(spawner)
 
     return asyncio.run(main())
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_an_exit_is_noticed_with_code_and_log(tmp_path: Path) -> None:
@@ -57,8 +65,10 @@ def test_a_kill_reaches_the_whole_group_and_goes_on_past_failures(tmp_path: Path
 
     problems, child = drive(scenario)
     assert problems == []
-    status = Path(f"/proc/{child}/status")
-    assert not status.exists() or "State:\tZ" in status.read_text()
+    # A signal is pending until the kernel runs who it is for: on a busy machine that takes a moment.
+    deadline = time.monotonic() + 10
+    while _runs(child):
+        assert time.monotonic() < deadline, f"process {child} outlived its group"
 
 
 def test_what_cannot_start_is_named() -> None:
