@@ -48,8 +48,8 @@ def crd(kubernix: Cluster) -> str:
     name = "websites.example.kubernix.test"
     kubernix.kubectl.apply(MANIFESTS / "crd.yaml")
     kubernix.kubectl.wait(f"crd/{name}", "condition=Established")
-    # Discovery, by which kopf and kubectl find a kind, may be a moment behind.
-    until(lambda: name in kubernix.kubectl("api-resources", "--output=name").stdout, f"{name} in discovery")
+    # A moment later it is in discovery too, by which kopf and kubectl find a kind, and its storage is open.
+    until(lambda: kubernix.kubectl("get", name, check=False).returncode == 0, f"{name} being served")
     return name
 
 
@@ -60,8 +60,9 @@ def operator(kubernix: Cluster, crd: str, tmp_path_factory: pytest.TempPathFacto
     kubeconfig = kubernix.service_account("website-system", "website-operator")
     running = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
     health = f"http://127.0.0.1:{free_port()}/healthz"
-    command = [sys.executable, "-m", "kopf", "run", "--standalone", "--all-namespaces"]
-    command += [f"--liveness={health}", "--module=website_operator.handlers"]
+    # The kernel ends it with pytest, also when pytest is killed and no fixture is torn down.
+    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "kopf", "run", "--standalone"]
+    command += ["--all-namespaces", f"--liveness={health}", "--module=website_operator.handlers"]
     with running.log.open("w") as log:
         process = subprocess.Popen(
             command,

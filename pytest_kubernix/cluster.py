@@ -114,23 +114,28 @@ class Cluster:
         """What it looks like right now."""
         return self._running.status()
 
-    def load_image(self, image: str | Path) -> tuple[str, ...]:
+    def load_image(self, image: str | Path, *, name: str | None = None) -> tuple[str, ...]:
         """Give every node an image, so that pods need no registry.
 
         Args:
             image: A docker archive, an OCI archive, an OCI layout directory, or a reference such as
                 "app:dev" that the local docker or podman has.
+            name: What pods shall call it, for an archive that has no name of its own, or another one.
 
         Returns:
-            The references of the images that were loaded, as pods should name them.
+            The references of the images that were loaded. Pods name one, and must not want to pull it:
+            `imagePullPolicy` is IfNotPresent or Never, which the tag "latest" does not have by itself.
 
         Raises:
-            ImageError: It is none of these; the text says what was looked for.
+            ImageError: It is none of these, or has no name; the text says what was looked for.
+            DriverError: The cluster has no nodes.
             KubernixError: A node refused it.
         """
         from .images import archive
 
-        with archive(image) as path:
+        if not self.nodes:
+            raise DriverError("load_image: this cluster has no nodes that could hold an image (nodes=0)")
+        with archive(image, name=name) as path:
             return tuple(self._running.load_image(str(path)))
 
     def user(self, name: str, groups: Sequence[str] = ()) -> Path:

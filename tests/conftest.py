@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+
+from pytest_kubernix.options import OPTIONS
 
 pytest_plugins = ("pytester",)
 
@@ -12,6 +12,5 @@ pytest_plugins = ("pytester",)
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Options that the developer set in the environment must not reach what is tested."""
-    for name in os.environ:
-        if name.startswith("KUBERNIX_") or name in {"PYTEST_ADDOPTS", "KUBECONFIG"}:
-            monkeypatch.delenv(name)
+    for name in ("PYTEST_ADDOPTS", "KUBECONFIG", *(option.env for option in OPTIONS)):
+        monkeypatch.delenv(name, raising=False)

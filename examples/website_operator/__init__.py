@@ -1,1 +1,1 @@
-"""An operator for the resource Website, written with kopf, as its authors would have it in their repository."""
+"""An operator for the resource Website, written with kopf, as its authors would have it."""

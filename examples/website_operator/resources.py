@@ -55,7 +55,6 @@ def deployment(website: Mapping[str, Any]) -> Object:
         "spec": {
             "automountServiceAccountToken": False,
             "containers": [server],
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 65534},
             "topologySpreadConstraints": [spread],
         },
     }

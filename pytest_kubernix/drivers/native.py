@@ -7,6 +7,7 @@ import base64
 import datetime
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
@@ -126,7 +127,8 @@ class NativeCluster(RunningCluster):
             )  # fmt: skip
             if result["returncode"] != 0:
                 raise KubernixError(f"{node} could not load {archive}: {result['stderr'].strip()}")
-            loaded = [line.split()[0] for line in result["stdout"].splitlines() if line.strip()]
+            # ctr's line for each image: "unpacking docker.io/library/app:1 (sha256:…)...done".
+            loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result["stdout"])))
         return loaded
 
     def stop(self) -> None:

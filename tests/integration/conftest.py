@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,17 @@ def server_pod(name: str, *args: str, image: str = SERVER) -> dict[str, Any]:
     # Nothing here has anything to say goodbye to.
     spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+# pytester gives the inner run a home of its own, where it would build every executable anew.
+CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A directory for a suite of its own that finds the executables of this one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", CACHE)
+    return pytester
 
 
 @pytest.fixture

@@ -47,4 +47,3 @@ def test_a_marked_test_gets_its_cluster(kubernix: Cluster) -> None:
 def test_marked_alike_means_shared(kubernix: Cluster, kubernix_cluster_factory: ClusterFactory) -> None:
     """Two tests with one marker run on one cluster."""
     assert kubernix_cluster_factory.shared(nodes=0) is kubernix
-

@@ -46,11 +46,11 @@ def oci_layout(folder: Path, **annotations: str) -> Path:
 
 
 def packed(folder: Path, *, mode: str = "w") -> Path:
-    path = folder.with_suffix(".tar")
-    with tarfile.open(path, mode) as target:  # type: ignore[call-overload]
-        for name in sorted(os.listdir(folder)):
-            target.add(folder / name, arcname=name)
-    return path
+    target_path = folder.with_suffix(".tar")
+    with tarfile.open(target_path, mode) as target:  # type: ignore[call-overload]
+        for path in sorted(folder.iterdir()):
+            target.add(path, arcname=path.name)
+    return target_path
 
 
 def runs(cluster: Cluster, namespace: str, image: str) -> None:
@@ -65,7 +65,7 @@ def runs(cluster: Cluster, namespace: str, image: str) -> None:
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_a_docker_archive(kubernix: Cluster, kubernix_namespace: str, unpacked: Path, mode: str) -> None:
-    """What `docker save` wrote runs under the name that docker gave it, packed or not."""
+    """What `docker save` wrote runs under the name that docker gave it, compressed or not."""
     name = f"docker-{mode.replace(':', '')}"
     path = packed(docker_layout(unpacked, f"{name}:dev"), mode=mode)
     assert kubernix.load_image(path) == (f"docker.io/library/{name}:dev",)
@@ -74,10 +74,9 @@ def test_a_docker_archive(kubernix: Cluster, kubernix_namespace: str, unpacked: 
 
 def test_an_oci_archive(kubernix: Cluster, kubernix_namespace: str, unpacked: Path) -> None:
     """An OCI archive runs under the name in its annotation."""
-    reference = "example.com/team/oci:1"
-    path = packed(oci_layout(unpacked, **{"org.opencontainers.image.ref.name": reference}))
-    assert kubernix.load_image(str(path)) == (reference,)
-    runs(kubernix, kubernix_namespace, reference)
+    path = packed(oci_layout(unpacked, **{"org.opencontainers.image.ref.name": "team/oci:1"}))
+    assert kubernix.load_image(str(path)) == ("docker.io/team/oci:1",)
+    runs(kubernix, kubernix_namespace, "team/oci:1")
 
 
 def test_an_oci_directory(kubernix: Cluster, kubernix_namespace: str, unpacked: Path) -> None:
@@ -113,10 +112,13 @@ def test_an_archive_that_a_node_refuses(kubernix: Cluster, tmp_path: Path) -> No
         kubernix.load_image(packed(folder))
 
 
-def test_an_image_without_a_name(kubernix: Cluster, unpacked: Path) -> None:
-    """A layout that names no image is refused: no pod could ask for it."""
-    with pytest.raises(ImageError, match=r"names no image"):
-        kubernix.load_image(oci_layout(unpacked))
+def test_an_image_is_given_a_name(kubernix: Cluster, kubernix_namespace: str, unpacked: Path) -> None:
+    """A layout without a name is refused, and runs under the short name that it is given."""
+    folder = oci_layout(unpacked)
+    with pytest.raises(ImageError, match="no name"):
+        kubernix.load_image(folder)
+    assert kubernix.load_image(folder, name="given:1") == ("docker.io/library/given:1",)
+    runs(kubernix, kubernix_namespace, "given:1")
 
 
 def test_the_preloaded_image(kubernix: Cluster, kubernix_namespace: str) -> None:

@@ -107,10 +107,10 @@ def test_stuck(kubernix, kubernix_namespace):
 """
 
 
-def test_a_suite_of_its_own(pytester: pytest.Pytester, clean_environment: None) -> None:
+def test_a_suite_of_its_own(suite: pytest.Pytester) -> None:
     """Each test gets its own namespace, removed after it; one that can't go is in the summary of warnings."""
-    pytester.makepyfile(test_suite=SUITE)
-    result = pytester.runpytest_subprocess("--kubernix-nodes=0")
+    suite.makepyfile(test_suite=SUITE)
+    result = suite.runpytest_subprocess("--kubernix-nodes=0", timeout=120)
     result.assert_outcomes(passed=4, warnings=1)
     result.stdout.fnmatch_lines(
         [

@@ -50,9 +50,7 @@ def test_looking_loads_nothing(pytester: pytest.Pytester, arg: str) -> None:
     assert run(pytester, arg) == (0, [])
 
 
-def test_a_suite_without_our_fixtures_pays_nothing(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_suite_without_our_fixtures_pays_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing heavy is imported, nothing is started, nothing is written."""
     root = pytester.mkdir("root")
     monkeypatch.setenv("KUBERNIX_ROOT", str(root))

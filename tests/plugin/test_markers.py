@@ -115,9 +115,7 @@ def test_the_test_is_called_by_what_it_asks_for(suite: pytest.Pytester) -> None:
         ("kubernix_requires(version='1.34')", "*(version='1.34'): allowed are comparisons such as *"),
     ],
 )
-def test_a_wrong_mark_is_found_at_collection(
-    suite: pytest.Pytester, events: Events, mark: str, message: str
-) -> None:
+def test_a_wrong_mark_is_found_at_collection(suite: pytest.Pytester, events: Events, mark: str, message: str) -> None:
     """It names the test, the mark and what is allowed, and nothing is started."""
     suite.makepyfile(f"import pytest\n@pytest.mark.{mark}\ndef test_a(kubernix): pass")
     result = suite.runpytest()

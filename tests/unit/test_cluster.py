@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import stat
 import tarfile
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from pytest_kubernix.plan import pki
 class Stub(RunningCluster):
     """Nothing runs; remembers what it was asked."""
 
-    def __init__(self, run_dir: Path | None) -> None:
+    def __init__(self, run_dir: Path | None, *, nodes: tuple[str, ...] = ("node-1",)) -> None:
         self.handle = ClusterHandle(
             cluster_id="a1",
             driver="stub",
@@ -24,7 +25,7 @@ class Stub(RunningCluster):
             server="https://127.0.0.1:1",
             kubeconfig=Path("/nowhere"),
             kubectl=Path("/nowhere/kubectl"),
-            nodes=(),
+            nodes=nodes,
             run_dir=run_dir,
             config=ClusterConfig(k8s_version="1.36.3", nodes=0).to_json(),
         )
@@ -44,11 +45,11 @@ class Stub(RunningCluster):
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """A run directory with a real CA."""
-    authority, key = pki._authority("kubernix-ca", datetime.now(UTC))  # noqa: SLF001 - the CA alone is enough
+    authority, key = pki._authority("kubernix-ca", datetime.now(UTC))
     folder = tmp_path / "pki"
     folder.mkdir()
-    (folder / "ca.crt").write_text(pki._pem(authority))  # noqa: SLF001
-    (folder / "ca.key").write_text(pki._key_pem(key))  # noqa: SLF001
+    (folder / "ca.crt").write_text(pki._pem(authority))
+    (folder / "ca.key").write_text(pki._key_pem(key))
     return tmp_path
 
 
@@ -114,6 +115,15 @@ def test_images_reach_the_driver_as_an_archive(tmp_path: Path) -> None:
     running = Stub(None)
     path = tmp_path / "image.tar"
     with tarfile.open(path, "w") as target:
-        target.addfile(tarfile.TarInfo("manifest.json"))
+        text = b'[{"RepoTags": ["example.com/app:1"]}]'
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(text)
+        target.addfile(member, io.BytesIO(text))
     assert Cluster(running).load_image(path) == ("app:1",)
     assert running.asked == [str(path)]
+
+
+def test_a_cluster_without_nodes_takes_no_image() -> None:
+    """Loading into nothing is an error, not a success."""
+    with pytest.raises(DriverError, match="no nodes that could hold an image"):
+        Cluster(Stub(None, nodes=())).load_image("app:1")

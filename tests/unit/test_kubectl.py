@@ -38,9 +38,7 @@ def argv(kubectl: Kubectl, stdout: str) -> list[str]:
     return [str(argument) for argument in arguments[1:]]
 
 
-def test_it_runs_with_the_kubeconfig_of_its_cluster_only(
-    kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_runs_with_the_kubeconfig_of_its_cluster_only(kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither KUBECONFIG nor a user's kuberc gets in, and the environment of the tests stays as it is."""
     monkeypatch.setenv("KUBECONFIG", "/other")
     monkeypatch.setenv("HOME", "/home/me")
@@ -222,7 +220,7 @@ def test_an_object_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
 )
 def test_waiting_ends(tmp_path: Path, stderr: str, timeout: float) -> None:
     """An error that time does not mend is raised at once, the others when the time is up."""
-    path = executable(tmp_path / "kubectl", f"#!/bin/sh\necho run >> {tmp_path}/log\necho \"{stderr}\" >&2\nexit 1\n")
+    path = executable(tmp_path / "kubectl", f'#!/bin/sh\necho run >> {tmp_path}/log\necho "{stderr}" >&2\nexit 1\n')
     with pytest.raises(KubectlError, match=r"exit code 1") as raised:
         Kubectl(path, tmp_path / "k").wait("pod/a", "condition=Ready", timeout=timeout)
     assert raised.value.stderr.strip() == stderr
@@ -243,14 +241,16 @@ def test_a_forward_ends_with_its_block(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     path = executable(tmp_path / "kubectl", FORWARDS.format(pid=pid_file))
     done = Path(f"{pid_file}.done")
-    with (
-        pytest.raises(RuntimeError, match="the test failed"),
-        Kubectl(path, tmp_path / "kubeconfig").port_forward("pod/a", 8080) as port,
-    ):
-        assert port == 40123
-        while not done.exists():
-            os.sched_yield()
-        raise RuntimeError("the test failed")
+    os.mkfifo(done)
+
+    def use() -> None:
+        with Kubectl(path, tmp_path / "kubeconfig").port_forward("pod/a", 8080) as port:
+            assert port == 40123
+            assert done.read_text() == "drained\n"
+            raise RuntimeError("the test failed")
+
+    with pytest.raises(RuntimeError, match="the test failed"):
+        use()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
 

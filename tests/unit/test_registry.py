@@ -89,7 +89,7 @@ def test_a_driver_that_was_asked_for_says_why_it_can_not(registry: DriverRegistr
 def test_an_unknown_driver(registry: DriverRegistry) -> None:
     """The error names the value and what there is."""
     registry.register("some", Some)
-    with pytest.raises(DriverError, match="^driver=other: allowed is some$"):
+    with pytest.raises(DriverError, match=r"^driver=other: allowed is some$"):
         registry.create("other")
 
 
