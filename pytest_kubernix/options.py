@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .config import ClusterConfig
+    from .drivers.registry import DriverRegistry
     from .errors import ConfigError
 
 
@@ -189,7 +190,9 @@ class Settings:
         return f"{typed}: {error.allowed}"
 
 
-SETTINGS = pytest.StashKey[Settings]()
+# Both are filled when the session starts.
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+REGISTRY: pytest.StashKey[DriverRegistry] = pytest.StashKey()
 
 
 def add_options(parser: pytest.Parser) -> None:

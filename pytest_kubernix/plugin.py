@@ -9,8 +9,8 @@ import pytest
 
 from . import hookspecs, options
 from .fixtures import markers
-from .fixtures.cluster import REGISTRY
 
+# By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
 
 
@@ -38,7 +38,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     registry = DriverRegistry()
     config.hook.pytest_kubernix_drivers(registry=registry)
-    config.stash[REGISTRY] = registry
+    config.stash[options.REGISTRY] = registry
     config.stash[options.SETTINGS] = options.read(config, registry.names())
 
 
