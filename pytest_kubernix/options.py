@@ -51,6 +51,15 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"allowed is {' or '.join(allowed)}")
+        return text
+
+    return parse
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
     """One option, under its three names.
@@ -136,6 +145,13 @@ OPTIONS = (
         default=None,
         parse=Path,
         help="directory for the files of running clusters; default: a private one of temporary files",
+    ),
+    Option(
+        word="scope",
+        metavar="SCOPE",
+        default="session",
+        parse=_one_of("session", "worker"),
+        help="who shares a cluster: session, all pytest-xdist workers of a run; or worker, each has its own",
     ),
     Option(
         word="api-port",

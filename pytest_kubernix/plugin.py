@@ -3,7 +3,9 @@ Imports the standard library and pytest only; everything else waits until a test
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.hook.pytest_kubernix_drivers(registry=registry)
     config.stash[REGISTRY] = registry
     config.stash[options.SETTINGS] = options.read(config, registry.names())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a pytest-xdist worker which process outlives it, so that clusters last until the run is over."""
+    node.workerinput["kubernix_controller"] = os.getpid()
 
 
 def pytest_report_header(config: pytest.Config) -> str:

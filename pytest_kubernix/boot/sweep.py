@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import cgroups
+from .rundir import GUARDIAN_LOCK, HOLDERS_LOCK, ID_DIGITS
 
-GUARDIAN_LOCK = "guardian.lock"
-HOLDERS_LOCK = "holders.lock"
-CLUSTER_ID = re.compile(r"[0-9a-f]{6}")
+CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
 def sweep(root: Path) -> list[str]:

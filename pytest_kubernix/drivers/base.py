@@ -11,6 +11,7 @@ from enum import Enum
 from ..config import ClusterConfig
 from ..errors import KubernixError
 from ..handle import ClusterHandle
+from ..sharing.share import Share
 
 
 class State(Enum):
@@ -41,10 +42,14 @@ class BootOptions:
 
     Attributes:
         progress: Called with one line whenever something worth telling happened.
+        prepare: Called with a cluster that is up, once whoever shares it, before anybody's tests see it.
+        share: Who shares the cluster.
         component_plugins: Called with (registry, config) so that plugins can add components.
     """
 
     progress: Callable[[str], None] = field(default=lambda line: None)
+    prepare: Callable[[RunningCluster], None] = field(default=lambda running: None)
+    share: Share = field(default_factory=Share)
     component_plugins: Callable[[object, ClusterConfig], None] = field(default=lambda registry, config: None)
 
 

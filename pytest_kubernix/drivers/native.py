@@ -4,21 +4,23 @@ Puts the rooms together: executables, claims, plan, boot, handle."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..binaries import Executables, find_executables
 from ..binaries.bundles import EVERYTHING
-from ..boot import limits, linux
-from ..boot.claims import default_root
+from ..boot import limits, linux, wire
 from ..boot.client import GuardianClient
-from ..boot.guardian import CONTROL_SOCKET
+from ..boot.rundir import CONTROL_SOCKET, default_root
 from ..config import ClusterConfig
 from ..errors import DriverError, ExecutablesError, KubernixError
 from ..handle import ClusterHandle
@@ -28,6 +30,8 @@ from .base import BootOptions, Driver, RunningCluster, State, Status
 # What nodes need of the system, and the Debian package that has it.
 SYSTEM_PROGRAMS = {"ip": "iproute2", "mount": "mount", "nft": "nftables", "nsenter": "util-linux", "umount": "mount"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# After the boot's own limit, for its report to arrive.
+GRACE = 5.0
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -64,52 +68,117 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
-        guardian = GuardianClient(config.root)
+        guardian = GuardianClient.meet(config.root, options.share)
         try:
-            return self._boot(config, options, executables, guardian)
+            return _Boot(config, options, executables, guardian).until_ready()
         except BaseException:
-            guardian.stop()
+            if options.share.key:
+                # Others wait for the same cluster, or want to learn why there is none.
+                guardian.leave()
+            else:
+                guardian.stop()
             raise
 
-    def _boot(
+
+class _Boot:
+    """One process's part in getting a cluster ready, which others may share."""
+
+    def __init__(
         self, config: ClusterConfig, options: BootOptions, executables: Executables, guardian: GuardianClient
-    ) -> NativeCluster:
+    ) -> None:
+        self._config = config
+        self._options = options
+        self._executables = executables
+        self._guardian = guardian
+        self._deadline = time.monotonic() + config.boot_timeout + GRACE
+        self._waits_for = ""
+
+    def until_ready(self) -> NativeCluster:
+        """Boot the cluster or wait for whoever does; take over from who died of it."""
+        answer = self._request({"op": "attach", "who": self._options.share.who})
+        while True:
+            if answer["state"] == "vacant":
+                answer = self._plan_and_boot()
+            elif answer["state"] == "booted":
+                cluster = NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+                with self._telling_everybody():
+                    self._options.prepare(cluster)
+                self._request({"op": "publish"})
+                return cluster
+            else:
+                return NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+
+    def _plan_and_boot(self) -> dict[str, Any]:
         # Imported while the guardian starts: this brings in the cryptography library.
         from ..plan import make_plan
 
-        claimed = guardian.request(
-            {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
-        )
-        facts = host_facts(executables, guardian.cluster_id, str(guardian.run_dir), claimed)
-        plan = make_plan(config, facts, plugins=options.component_plugins)
-        handle = _handle(config, plan, executables, guardian)
-
-        def on_event(event: dict[str, object]) -> None:
-            if event.get("event") == "phase":
-                options.progress(_phase_line(event))
-
-        answer = guardian.request(
+        config = self._config
+        with self._telling_everybody():
+            claimed = self._request(
+                {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
+            )
+            if claimed.get("taken"):
+                return self._request({"op": "attach", "who": self._options.share.who})
+            guardian = self._guardian
+            facts = host_facts(self._executables, guardian.cluster_id, str(guardian.run_dir), claimed)
+            plan = make_plan(config, facts, plugins=self._options.component_plugins)
+        handle = _handle(config, plan, self._executables, guardian)
+        return self._request(
             {
                 "op": "boot",
                 "plan": plan.to_json(),
                 "timeout": config.boot_timeout,
                 "handle": json.loads(handle.to_json()),
                 "keep_logs": str(failed_boots()),
-            },
-            on_event,
+            }
         )
-        return NativeCluster(guardian, ClusterHandle.from_json(json.dumps(answer["handle"])))
+
+    @contextlib.contextmanager
+    def _telling_everybody(self) -> Iterator[None]:
+        """What goes wrong here goes wrong for all who wait: they get the same error, and nobody tries again."""
+        try:
+            yield
+        except Exception as error:
+            told = error if isinstance(error, KubernixError) else KubernixError(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(KubernixError, TimeoutError):
+                self._request({"op": "give_up", "error": wire.pack(told)})
+            raise
+
+    def _request(self, message: dict[str, Any]) -> dict[str, Any]:
+        connection = self._guardian.connection
+        try:
+            return connection.request(
+                message, on_event=self._on_event, timeout=max(0.1, self._deadline - time.monotonic())
+            )
+        except TimeoutError:
+            state = connection.last_state.get("state", "silent")
+            charge = connection.last_state.get("charge") or "nobody"
+            raise KubernixError(
+                f"the cluster was not ready within {self._config.boot_timeout:g} s: it is {state}, "
+                f"and {charge} is in charge of it",
+                hint="If that process is stopped or stuck, end it: another one takes over.",
+            ) from None
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "phase":
+            self._options.progress(_phase_line(event))
+        elif event["event"] == "state":
+            charge = event["charge"]
+            if charge and charge not in (self._options.share.who, self._waits_for):
+                self._waits_for = charge
+                self._options.progress(f"{self._options.share.who} waits for {charge}, which boots the cluster")
 
 
 class NativeCluster(RunningCluster):
     """A cluster that a guardian keeps for this process."""
 
-    def __init__(self, guardian: GuardianClient, handle: ClusterHandle) -> None:
+    def __init__(self, guardian: GuardianClient, handle: dict[str, Any], *, shared: bool) -> None:
         self._guardian = guardian
-        self.handle = handle
+        self._shared = shared
+        self.handle = ClusterHandle.from_json(json.dumps(handle))
 
     def status(self) -> Status:
-        components = self._guardian.request({"op": "status"})["components"]
+        components = self._guardian.connection.request({"op": "status"})["components"]
         dead = sorted(name for name, component in components.items() if not component["alive"])
         if dead:
             return Status(State.NOT_READY, f"not running: {', '.join(dead)}")
@@ -121,7 +190,7 @@ class NativeCluster(RunningCluster):
         loaded: list[str] = []
         for node in self.handle.nodes:
             argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
-            result = self._guardian.request(
+            result = self._guardian.connection.request(
                 {"op": "run", "name": f"image import ({node})", "argv": argv, "env": {"PATH": SYSTEM_PATH},
                  "within": node}
             )  # fmt: skip
@@ -132,7 +201,10 @@ class NativeCluster(RunningCluster):
         return loaded
 
     def stop(self) -> None:
-        self._guardian.stop()
+        if self._shared:
+            self._guardian.leave()
+        else:
+            self._guardian.stop()
 
 
 def host_facts(executables: Executables, cluster_id: str, run_dir: str, claimed: Mapping[str, object]) -> HostFacts:
