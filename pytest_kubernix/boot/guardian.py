@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -23,6 +24,7 @@ from ..errors import BootError, ComponentError, KubernixError
 from ..plan.model import Phase, Plan
 from . import linux, wire
 from .claims import Claims
+from .faults import Faults
 from .launcher import PlanLauncher
 from .life import Caller, Life
 from .logs import keep_logs, log
@@ -54,6 +56,7 @@ class Guardian:
         self._claims = Claims()
         self._spawner = Spawner()
         self._launcher: PlanLauncher | None = None
+        self._faults: Faults | None = None
         self._boot: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._why = ""
@@ -152,6 +155,12 @@ class Guardian:
                 return self._status()
             case "run":
                 return await self._run(request)
+            case "fault":
+                if not self._faults:
+                    raise KubernixError("no cluster was booted yet")
+                log(f"{caller.who}: {request['action']} {request['name']}")
+                await self._faults.apply(request["name"], request["action"])
+                return {}
             case "keep":
                 self._kept = True
                 return {}
@@ -179,6 +188,7 @@ class Guardian:
         plan = Plan.from_json(request["plan"])
         self._life.begin(caller)
         self._launcher = launcher = PlanLauncher(plan, self._spawner, request["timeout"])
+        self._faults = Faults(launcher)
         launcher.logs.mkdir(mode=0o700, exist_ok=True)
         self._boot = asyncio.ensure_future(self._boot_to_the_end(plan, launcher, request))
         await asyncio.shield(self._boot)
@@ -209,19 +219,15 @@ class Guardian:
         self._life.booted(handle)
 
     def _status(self) -> Message:
-        processes = self._launcher.processes if self._launcher else {}
+        launcher, faults = self._launcher, self._faults
         return {
             "state": self._life.state,
             "holders": self._life.holders(),
-            "components": {
-                name: {
-                    "pid": process.pid,
-                    "alive": process.alive,
-                    "exit_code": None if process.alive else process.exited.result(),
-                    "log": str(process.log),
-                }
-                for name, process in processes.items()
-            },
+            "kept": self._kept,
+            "components": {name: faults.state(name) for name in faults.names()} if faults else {},
+            "logs": {name: str(launcher.log_of(name)) for name in launcher.processes} if launcher else {},
+            "deaths": [dataclasses.asdict(death) for death in launcher.deaths] if launcher else [],
+            "timeline": launcher.timeline if launcher else [],
         }
 
     async def _run(self, request: Message) -> Message:
@@ -262,7 +268,7 @@ async def _run_plan(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> No
     except ComponentError as error:
         raise BootError("preparation", [error]) from error
     try:
-        await launcher.until_ready("cluster", plan.final)
+        await launcher.readiness.wait("cluster", plan.final, launcher.deadline, log=launcher.log_of("cluster"))
     except ComponentError as error:
         raise BootError("readiness of the whole", [error]) from error
 
@@ -285,7 +291,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     for descriptor in (started, *watched):
-        os.set_inheritable(descriptor, False)
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
     # Held for life, so that nobody sweeps what still lives; a fork of this process shares it.
     lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)

@@ -4,7 +4,7 @@ A driver outside this project is a pytest plugin that registers one in `pytest_k
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -61,6 +61,22 @@ class RunningCluster(ABC):
     @abstractmethod
     def status(self) -> Status:
         """What the cluster looks like right now."""
+
+    def components(self) -> Mapping[str, str]:
+        """Name → "running", "paused" or "dead", of each component and node that can be broken; none by default."""
+        return {}
+
+    def fault(self, name: str, action: str) -> None:
+        """Break or mend a component or a node; returns once it is in effect.
+
+        Args:
+            name: One of `components`.
+            action: "kill", "pause", "resume" or "restart".
+
+        Raises:
+            KubernixError: There is no such thing, it is not in a state for that, or it did not come back.
+        """
+        raise KubernixError(f"driver {self.handle.driver} can't {action} {name}")
 
     @abstractmethod
     def load_image(self, archive: str) -> Sequence[str]:

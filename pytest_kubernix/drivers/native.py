@@ -179,10 +179,15 @@ class NativeCluster(RunningCluster):
 
     def status(self) -> Status:
         components = self._guardian.connection.request({"op": "status"})["components"]
-        dead = sorted(name for name, component in components.items() if not component["alive"])
-        if dead:
-            return Status(State.NOT_READY, f"not running: {', '.join(dead)}")
-        return Status(State.READY)
+        wrong = sorted(f"{name} is {state}" for name, state in components.items() if state != "running")
+        return Status(State.NOT_READY, ", ".join(wrong)) if wrong else Status(State.READY)
+
+    def components(self) -> Mapping[str, str]:
+        states: dict[str, str] = self._guardian.connection.request({"op": "status"})["components"]
+        return states
+
+    def fault(self, name: str, action: str) -> None:
+        self._guardian.connection.request({"op": "fault", "name": name, "action": action})
 
     def load_image(self, archive: str) -> Sequence[str]:
         from ..components.containerd import import_argv
