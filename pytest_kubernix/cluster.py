@@ -111,6 +111,11 @@ class Cluster:
             self._clients[path] = client.ApiClient(settings)
         return self._clients[path]
 
+    def keep(self) -> None:
+        """Let it stay when this process is gone; `pytest-kubernix down` removes it."""
+        self._stopped = True
+        self._running.keep()
+
     def status(self) -> Status:
         """What it looks like right now."""
         return self._running.status()

@@ -51,6 +51,12 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _name(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise ValueError("allowed is a name of letters, digits, dots, dashes and underscores")
+    return text
+
+
 def _one_of(*allowed: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in allowed:
@@ -152,6 +158,20 @@ OPTIONS = (
         default="session",
         parse=_one_of("session", "worker"),
         help="who shares a cluster: session, all pytest-xdist workers of a run; or worker, each has its own",
+    ),
+    Option(
+        word="keep",
+        metavar="WHEN",
+        default="never",
+        parse=_one_of("never", "on-failure", "always"),
+        help="leave clusters running after the tests: never, on-failure or always",
+    ),
+    Option(
+        word="reuse",
+        metavar="NAME",
+        default="",
+        parse=_name,
+        help="leave the cluster running under this name, and find it again next time; default: do not",
     ),
     Option(
         word="api-port",

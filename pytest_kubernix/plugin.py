@@ -11,7 +11,7 @@ import pytest
 
 from . import hookspecs, options
 from .fixtures import markers
-from .fixtures.cluster import REGISTRY
+from .fixtures.cluster import KEPT, REGISTRY
 
 pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
 
@@ -48,6 +48,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a pytest-xdist worker which process outlives it, so that clusters last until the run is over."""
     node.workerinput["kubernix_controller"] = os.getpid()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a pytest-xdist worker has to say at the end."""
+    lines: list[str] = getattr(node, "workeroutput", {}).get("kubernix_kept", [])
+    node.config.stash.setdefault(KEPT, []).extend(lines)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give the controller what this worker has to say, and end what session fixtures kept."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["kubernix_kept"] = session.config.stash.get(KEPT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which clusters stay, how to reach them, and how to remove them; each once."""
+    for text in dict.fromkeys(config.stash.get(KEPT, [])):
+        terminalreporter.write_line(f"kubernix: {text}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -23,6 +23,7 @@ from .rundir import (
     GUARDIAN_LOCK,
     GUARDIAN_LOG,
     HOLDERS_LOCK,
+    NAME,
     START_LOCK,
     STARTER,
     default_root,
@@ -192,6 +193,8 @@ def _starting(run_dir: Path, share: Share) -> Iterator[None]:
         ) from None
     try:
         (run_dir / STARTER).write_text(share.who)
+        if share.name:
+            (run_dir / NAME).write_text(share.name)
         yield
     finally:
         lock.release()

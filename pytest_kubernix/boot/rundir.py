@@ -4,7 +4,9 @@ Short, since socket paths are limited, and private, since it holds keys."""
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 
@@ -15,10 +17,12 @@ GUARDIAN_LOCK = "guardian.lock"
 GUARDIAN_LOG = "guardian.log"
 HANDLE = "handle.json"
 HOLDERS_LOCK = "holders.lock"
+NAME = "name"
 START_LOCK = "start.lock"
 STARTER = "starter"
 
 ID_DIGITS = 8
+CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 MAX_SOCKET_PATH = 107
 LONGEST_SOCKET = "etcd-peer.sock"
 
@@ -75,3 +79,21 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
         raise ConfigError(
             "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
         ) from error
+
+
+def run_dirs(root: Path) -> list[Path]:
+    """The run directories of this user below a root; what is not named like one, or is a link, is not ours."""
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return []
+    return [path for path in entries if CLUSTER_ID.fullmatch(path.name) and _is_mine(path)]
+
+
+def _is_mine(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        # It went while we looked.
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()

@@ -92,6 +92,14 @@ class RunningCluster(ABC):
             KubernixError: The archive is not one, or a node refused it.
         """
 
+    def keep(self) -> None:
+        """Let the cluster stay when this process is gone.
+
+        Raises:
+            KubernixError: This driver's clusters can't stay.
+        """
+        raise KubernixError(f"driver {self.handle.driver} can't leave a cluster running")
+
     @abstractmethod
     def stop(self) -> None:
         """End the cluster and remove what it left. Stopping twice is no error."""

@@ -22,9 +22,10 @@ from ..boot import limits, linux, wire
 from ..boot.client import GuardianClient
 from ..boot.rundir import CONTROL_SOCKET, default_root
 from ..config import ClusterConfig
-from ..errors import DriverError, ExecutablesError, KubernixError
+from ..errors import ConfigError, DriverError, ExecutablesError, KubernixError
 from ..handle import ClusterHandle
 from ..plan import HostFacts, Plan
+from ..sharing.running import difference
 from .base import BootOptions, Driver, RunningCluster, State, Status
 
 # What nodes need of the system, and the Debian package that has it.
@@ -68,9 +69,25 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
+        while True:
+            cluster = self._meet(config, options, executables)
+            if cluster:
+                return cluster
+
+    @staticmethod
+    def _meet(config: ClusterConfig, options: BootOptions, executables: Executables) -> NativeCluster | None:
+        """One try; None when the cluster that was to be reused had to be ended."""
         guardian = GuardianClient.meet(config.root, options.share)
         try:
-            return _Boot(config, options, executables, guardian).until_ready()
+            boot = _Boot(config, options, executables, guardian)
+            cluster = boot.until_ready()
+            if options.share.name:
+                if sick := boot.check_reused(cluster):
+                    options.progress(f"replacing cluster {options.share.name}: {sick}")
+                    guardian.stop()
+                    return None
+                guardian.connection.request({"op": "keep"})
+            return cluster
         except BaseException:
             if options.share.key:
                 # Others wait for the same cluster, or want to learn why there is none.
@@ -107,6 +124,25 @@ class _Boot:
                 return cluster
             else:
                 return NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+
+    def check_reused(self, cluster: NativeCluster) -> str:
+        """Why a cluster that was running already will not do any more, or "".
+
+        Raises:
+            ConfigError: It is not what is asked for.
+        """
+        lines = difference(self._config, cluster.handle.config)
+        if lines:
+            name = self._options.share.name
+            raise ConfigError(
+                "reuse",
+                name,
+                "the running cluster of that name is another one:\n  "
+                + "\n  ".join(lines)
+                + f"\nallowed is the same configuration; or end that cluster: pytest-kubernix down {name}",
+            )
+        status = cluster.status()
+        return "" if status.state is State.READY else status.detail
 
     def _plan_and_boot(self) -> dict[str, Any]:
         # Imported while the guardian starts: this brings in the cryptography library.
@@ -204,6 +240,10 @@ class NativeCluster(RunningCluster):
             # ctr's line for each image: "unpacking docker.io/library/app:1 (sha256:…)...done".
             loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result["stdout"])))
         return loaded
+
+    def keep(self) -> None:
+        self._guardian.connection.request({"op": "keep"})
+        self._guardian.leave()
 
     def stop(self) -> None:
         if self._shared:
