@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from website_operator.resources import IMAGE
 from website_operator.testing import Website, manifest, until
 
 from pytest_kubernix import Cluster
 
 HERE = Path(__file__).parent
 MANIFESTS = HERE / "website_operator" / "manifests"
-LOG_LINES = 60
+LOG_LINES = 30
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,11 @@ def operator(kubernix: Cluster, crd: str, tmp_path_factory: pytest.TempPathFacto
     kubeconfig = kubernix.service_account("website-system", "website-operator")
     running = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "operator.log")
     health = f"http://127.0.0.1:{free_port()}/healthz"
-    # The kernel ends it with pytest, also when pytest is killed and no fixture is torn down.
-    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "kopf", "run", "--standalone"]
-    command += ["--all-namespaces", f"--liveness={health}", "--module=website_operator.handlers"]
+    command = [sys.executable, "-m", "kopf", "run", "--standalone", "--all-namespaces"]
+    command += [f"--liveness={health}", "--module=website_operator.handlers"]
+    if shutil.which("setpriv"):
+        # The kernel ends it with pytest, also when pytest is killed and no fixture is torn down.
+        command = ["setpriv", "--pdeathsig", "TERM", *command]
     with running.log.open("w") as log:
         process = subprocess.Popen(
             command,
@@ -87,18 +91,14 @@ def operator(kubernix: Cluster, crd: str, tmp_path_factory: pytest.TempPathFacto
         until(answers, f"the operator answering at {health}")
         yield running
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(process)
 
 
 @pytest.fixture
 def website(
-    kubernix: Cluster, kubernix_namespace: str, operator: Operator
+    kubernix: Cluster,
+    kubernix_namespace: str,
+    operator: Operator,
 ) -> Iterator[Callable[..., Website]]:
     """Makes Websites: `website("home", title="Hello")`. They are deleted while the operator still runs."""
     made: list[Website] = []
@@ -111,9 +111,7 @@ def website(
     yield make
     # Without the operator nobody would remove the finalizer, and the namespace could not go either.
     for each in made:
-        kubernix.kubectl.delete(
-            "website", each.name, namespace=kubernix_namespace, missing_ok=True, timeout=30
-        )
+        each.delete()
 
 
 @pytest.fixture
@@ -125,9 +123,7 @@ def visitor(kubernix: Cluster, kubernix_namespace: str) -> Callable[[str, str], 
         name = f"visitor-on-{node}"
         spec = {
             "nodeSelector": {"kubernetes.io/hostname": node},
-            "containers": [
-                {"name": "main", "image": "kubernix.test/server:1", "args": ["sleep", "infinity"]}
-            ],
+            "containers": [{"name": "main", "image": IMAGE, "args": ["sleep", "infinity"]}],
         }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         kubectl.apply(pod, namespace=kubernix_namespace)
@@ -139,13 +135,11 @@ def visitor(kubernix: Cluster, kubernix_namespace: str) -> Callable[[str, str], 
 
 
 @pytest.fixture
-def two_nodes(kubernix: Cluster) -> tuple[str, str]:
-    """The names of two nodes; skips where the cluster has fewer."""
+def two_nodes(kubernix: Cluster) -> tuple[str, ...]:
+    """The names of the nodes, which are two or more; skips where there are fewer."""
     if len(kubernix.nodes) < 2:
-        pytest.skip(
-            f"needs two nodes, and the cluster has {len(kubernix.nodes)}: run with --kubernix-nodes=2"
-        )
-    return kubernix.nodes[0], kubernix.nodes[1]
+        pytest.skip(f"needs two nodes, and there is {len(kubernix.nodes)}: run with --kubernix-nodes=2")
+    return kubernix.nodes
 
 
 @pytest.hookimpl(wrapper=True)
@@ -165,3 +159,12 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: first by asking, after ten seconds by force."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import urllib.request
 
 import pytest
-from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.client import ApiClient, CoreV1Api, V1ConfigMap, V1ObjectMeta
 
-from pytest_kubernix import Cluster, Kubectl, KubectlError
+from pytest_kubernix import Cluster, Kubectl, KubectlError, State
 
 # A pod that says something and then serves HTTP; its image is on every node, no registry is asked.
 POD = """
@@ -25,6 +25,7 @@ spec:
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.mark.kubernix_requires(capability="nodes")
 def test_apply_wait_logs_exec(kubernix: Cluster, kubernix_namespace: str) -> None:
     """A pod from a manifest runs on a real node, and can be asked what one would ask it by hand."""
     kubernix.kubectl.apply(POD, namespace=kubernix_namespace)
@@ -33,6 +34,7 @@ def test_apply_wait_logs_exec(kubernix: Cluster, kubernix_namespace: str) -> Non
     assert kubernix.kubectl.exec("web", "hostname", namespace=kubernix_namespace).stdout == "web\n"
 
 
+@pytest.mark.kubernix_requires(capability="nodes")
 def test_port_forward(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> None:
     """A test reaches a pod's port as a local one, for as long as a `with` block."""
     kubernix_kubectl.apply(POD, namespace=kubernix_namespace)
@@ -44,24 +46,28 @@ def test_port_forward(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> Non
         assert answer.read() == b"web\n"
 
 
-@pytest.mark.kubernix_requires(version=">=1.30")
-def test_python_client(kubernix: Cluster, kubernix_client: ApiClient) -> None:
-    """The official client works as it is: every node of the cluster says that it is Ready."""
-    nodes = CoreV1Api(kubernix_client).list_node().items
-    assert tuple(sorted(node.metadata.name for node in nodes)) == kubernix.nodes
-    for node in nodes:
-        assert [c.status for c in node.status.conditions if c.type == "Ready"] == ["True"]
+def test_python_client(kubernix_client: ApiClient, kubernix_namespace: str) -> None:
+    """The official client works as it is, on the same cluster."""
+    core = CoreV1Api(kubernix_client)
+    made = V1ConfigMap(metadata=V1ObjectMeta(name="settings"), data={"colour": "red"})
+    core.create_namespaced_config_map(kubernix_namespace, made)
+    assert core.read_namespaced_config_map("settings", kubernix_namespace).data == {"colour": "red"}
 
 
-@pytest.mark.parametrize("word", ["one", "two"])
-def test_namespace_of_its_own(kubernix_kubectl: Kubectl, kubernix_namespace: str, word: str) -> None:
+@pytest.mark.parametrize("colour", ["red", "blue"])
+def test_namespace_of_its_own(kubernix_kubectl: Kubectl, kubernix_namespace: str, colour: str) -> None:
     """Two tests that make an object of the same name do not meet: each has a fresh namespace."""
-    kubernix_kubectl(
-        "create", "configmap", "settings", f"--from-literal=word={word}", namespace=kubernix_namespace
-    )
-    assert kubernix_kubectl.get("configmap", "settings", namespace=kubernix_namespace)["data"] == {
-        "word": word
-    }
+    create = ("create", "configmap", "settings", f"--from-literal=colour={colour}")
+    kubernix_kubectl(*create, namespace=kubernix_namespace)
+    settings = kubernix_kubectl.get("configmap", "settings", namespace=kubernix_namespace)
+    assert settings["data"] == {"colour": colour}
+
+
+@pytest.mark.kubernix_requires(version=">=1.32", capability="nodes")
+def test_nodes_are_ready(kubernix: Cluster) -> None:
+    """Every node of the cluster is a real kubelet, which says that it is Ready."""
+    kubernix.kubectl("wait", "node", *kubernix.nodes, "--for=condition=Ready")
+    assert kubernix.status().state is State.READY
 
 
 def test_a_user_with_few_rights(kubernix: Cluster, kubernix_namespace: str) -> None:

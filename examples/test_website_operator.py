@@ -101,7 +101,9 @@ def test_meddling_is_undone(website: Callable[..., Website]) -> None:
     ],
 )
 def test_invalid_spec_is_refused(
-    website: Callable[..., Website], spec: dict[str, object], message: str
+    website: Callable[..., Website],
+    spec: dict[str, object],
+    message: str,
 ) -> None:
     """The schema refuses what makes no sense, with a message that says why."""
     with pytest.raises(KubectlError) as refused:
@@ -138,35 +140,33 @@ def test_operator_may_do_its_work_only(
 
 def test_operator_is_refused_a_secret(kubernix: Cluster, operator: Operator, kubernix_namespace: str) -> None:
     """A Secret that is there stays closed to the operator: the API server answers 403."""
-    kubernix.kubectl(
-        "create", "secret", "generic", "password", "--from-literal=value=x", namespace=kubernix_namespace
-    )
-    with pytest.raises(
-        KubectlError, match=r'Error from server \(Forbidden\): secrets "password" is forbidden'
-    ):
-        kubernix.kubectl.using(operator.kubeconfig).get("secret", "password", namespace=kubernix_namespace)
+    create = ("create", "secret", "generic", "password", "--from-literal=value=x")
+    kubernix.kubectl(*create, namespace=kubernix_namespace)
+    as_operator = kubernix.kubectl.using(operator.kubeconfig)
+    with pytest.raises(KubectlError, match=r'\(Forbidden\): secrets "password" is forbidden'):
+        as_operator.get("secret", "password", namespace=kubernix_namespace)
 
 
 def test_page_is_answered_on_the_other_node(
-    website: Callable[..., Website], visitor: Callable[[str, str], str], two_nodes: tuple[str, str]
+    two_nodes: tuple[str, ...], website: Callable[..., Website], visitor: Callable[[str, str], str]
 ) -> None:
     """A pod on another node than the only server's gets the page through the Service, by its DNS name."""
     home = website(text="seen from afar", replicas=1)
     url = home.wait_ready()["url"]
     [server] = home.pods()
-    [other] = set(two_nodes) - {server["spec"]["nodeName"]}
+    other = next(node for node in two_nodes if node != server["spec"]["nodeName"])
 
     until(lambda: "TEXT=seen from afar\n" in visitor(other, url), f"{url} answered on {other}")
 
 
 def test_servers_are_on_both_nodes(
-    website: Callable[..., Website], kubernix: Cluster, two_nodes: tuple[str, str]
+    two_nodes: tuple[str, ...], website: Callable[..., Website], kubernix: Cluster
 ) -> None:
-    """Both nodes are Ready, and two servers are not on the same one."""
-    kubernix.kubectl("wait", "node", "--all", "--for=condition=Ready")
+    """All nodes are Ready, and two servers are not on the same one."""
+    kubernix.kubectl("wait", "node", *two_nodes, "--for=condition=Ready")
     home = website(replicas=2)
     home.wait_ready()
-    assert {pod["spec"]["nodeName"] for pod in home.pods()} == set(two_nodes)
+    assert len({pod["spec"]["nodeName"] for pod in home.pods()}) == 2
 
 
 def test_deletion_leaves_a_note_and_nothing_else(website: Callable[..., Website]) -> None:
@@ -175,7 +175,7 @@ def test_deletion_leaves_a_note_and_nothing_else(website: Callable[..., Website]
     home.wait_ready()
     uid = home.get()["metadata"]["uid"]
 
-    home.kubectl.delete("website", "home", namespace=home.namespace)
+    home.delete()
 
     audit = home.kubectl.get("configmap", "website-audit", namespace="website-system")["data"]
     entry = json.loads(audit[uid])

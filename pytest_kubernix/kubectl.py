@@ -9,15 +9,14 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from . import manifests
 from .errors import KubectlError
-
-# Objects to apply or delete: a file, a directory, one object, several, or YAML text.
-Manifest: TypeAlias = "Path | str | Mapping[str, Any] | Sequence[Mapping[str, Any]]"
+from .manifests import Manifest
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Kubectl:
             FileNotFoundError: There is no such file.
             KubectlError: The API server refused one.
         """
-        args, stdin = _manifest(what)
+        args, stdin = manifests.arguments(what)
         side = ["--server-side"] if server_side else []
         return self("apply", *args, *side, namespace=namespace, stdin=stdin, timeout=timeout)
 
@@ -178,11 +177,11 @@ class Kubectl:
         Raises:
             KubectlError: There is no such object, it may not be deleted, or the time was up.
         """
-        if isinstance(what, str) and not _is_manifest(what):
+        if isinstance(what, str) and not manifests.is_manifest(what):
             args: list[str | Path] = [what, *([name] if name else [])]
             stdin = None
         else:
-            args, stdin = _manifest(what)
+            args, stdin = manifests.arguments(what)
         args += [f"--selector={selector}"] if selector else []
         flags = [f"--ignore-not-found={str(missing_ok).lower()}", f"--wait={str(wait).lower()}"]
         return self("delete", *args, *flags, namespace=namespace, stdin=stdin, timeout=timeout)
@@ -336,23 +335,3 @@ def _environment() -> dict[str, str]:
     environment["KUBERC"] = "off"
     environment["KUBECTL_KUBERC"] = "false"
     return environment
-
-
-def _is_manifest(text: str) -> bool:
-    """Whether a text is a manifest, or the path of one; otherwise it names a resource."""
-    return "\n" in text or ": " in text or text.lstrip().startswith("{") or text.endswith((".yaml", ".yml", ".json"))
-
-
-def _manifest(what: Manifest) -> tuple[list[str | Path], str | None]:
-    """The arguments that name a manifest, and what goes to standard input."""
-    if isinstance(what, Mapping):
-        return ["--filename=-"], json.dumps(what)
-    if not isinstance(what, (str, Path)):
-        return ["--filename=-"], json.dumps({"apiVersion": "v1", "kind": "List", "items": list(what)})
-    if isinstance(what, str) and ("\n" in what or ": " in what or what.lstrip().startswith("{")):
-        return ["--filename=-"], what
-    path = Path(what)
-    if not path.exists():
-        raise FileNotFoundError(f"no manifest at {path} (relative paths start from {Path.cwd()})")
-    kustomized = any((path / name).exists() for name in ("kustomization.yaml", "kustomization.yml", "Kustomization"))
-    return [f"--kustomize={path}" if kustomized else f"--filename={path}"], None

@@ -14,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .config import ClusterConfig
+    from .drivers.registry import DriverRegistry
     from .errors import ConfigError
 
 
@@ -225,7 +226,11 @@ class Settings:
         return f"{typed}: {error.allowed}"
 
 
-SETTINGS = pytest.StashKey[Settings]()
+# Both are filled when the session starts.
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+REGISTRY: pytest.StashKey[DriverRegistry] = pytest.StashKey()
+# Lines for the user about the clusters that stay; under xdist, workers send theirs to the controller.
+KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from . import hookspecs, options
 from .fixtures import markers
-from .fixtures.cluster import KEPT, REGISTRY
 
+# By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
 
 
@@ -40,7 +40,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     registry = DriverRegistry()
     config.hook.pytest_kubernix_drivers(registry=registry)
-    config.stash[REGISTRY] = registry
+    config.stash[options.REGISTRY] = registry
     config.stash[options.SETTINGS] = options.read(config, registry.names())
 
 
@@ -54,7 +54,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a pytest-xdist worker has to say at the end."""
     lines: list[str] = getattr(node, "workeroutput", {}).get("kubernix_kept", [])
-    node.config.stash.setdefault(KEPT, []).extend(lines)
+    node.config.stash.setdefault(options.KEPT, []).extend(lines)
 
 
 @pytest.hookimpl(trylast=True)
@@ -62,12 +62,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Give the controller what this worker has to say, and end what session fixtures kept."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["kubernix_kept"] = session.config.stash.get(KEPT, [])
+        output["kubernix_kept"] = session.config.stash.setdefault(options.KEPT, [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which clusters stay, how to reach them, and how to remove them; each once."""
-    for text in dict.fromkeys(config.stash.get(KEPT, [])):
+    for text in dict.fromkeys(config.stash.setdefault(options.KEPT, [])):
         terminalreporter.write_line(f"kubernix: {text}")
 
 

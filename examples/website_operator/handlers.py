@@ -53,7 +53,11 @@ def deployment_changed(namespace: str | None, labels: Mapping[str, str], **_: An
 
 @kopf.on.delete(GROUP, VERSION, PLURAL, backoff=2)
 def website_deleted(
-    namespace: str | None, name: str | None, uid: str | None, spec: kopf.Spec, **_: Any
+    namespace: str | None,
+    name: str | None,
+    uid: str | None,
+    spec: kopf.Spec,
+    **_: Any,
 ) -> None:
     """Note in the audit that the page is no more; only then is the finalizer removed.
 

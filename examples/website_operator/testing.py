@@ -58,11 +58,15 @@ class Website:
 
         `kubectl wait` compares observedGeneration, so that what was ready before a change does not count.
         """
-        self.kubectl.wait(
-            f"website/{self.name}", "condition=Ready", namespace=self.namespace, timeout=timeout
-        )
+        this = f"website/{self.name}"
+        self.kubectl.wait(this, "condition=Ready", namespace=self.namespace, timeout=timeout)
         status: dict[str, Any] = self.get()["status"]
         return status
+
+    def delete(self) -> None:
+        """Delete it, and wait until its finalizer has let it go; if it is gone already, that is fine."""
+        this = f"website/{self.name}"
+        self.kubectl.delete(this, namespace=self.namespace, missing_ok=True, timeout=30)
 
     def pods(self) -> list[dict[str, Any]]:
         """Its pods, without those that are on their way out."""

@@ -23,6 +23,8 @@ FLAGS = {
     "ipc": linux.CLONE_NEWIPC,
 }
 SETUP_TIMEOUT = 30.0
+NODE_UMASK = 0o022
+PRIVATE_UMASK = 0o077
 SETUP_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 T = TypeVar("T")
@@ -130,9 +132,12 @@ class Namespaces:
             # Threads share a root directory by default, and the kernel moves no shared one.
             linux.unshare(linux.CLONE_FS)
             linux.setns(pidfd, flags)
+            # A node's files are as open as any node's: a container's root directory is one of them.
+            private = os.umask(NODE_UMASK)
             try:
                 yield
             finally:
+                os.umask(private)
                 self._go_home(kinds)
         finally:
             os.close(pidfd)
@@ -157,7 +162,11 @@ class Namespaces:
         for file in files:
             path = self.path(name, file.path)
             try:
-                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                private = os.umask(NODE_UMASK if name in self._init else PRIVATE_UMASK)
+                try:
+                    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                finally:
+                    os.umask(private)
                 path.unlink(missing_ok=True)
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
                 with os.fdopen(descriptor, "w") as out:

@@ -1,3 +1,5 @@
+"""Several clusters in one session."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Users and ServiceAccounts: RBAC really limits them."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Images from everywhere run on every node."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The kubectl wrapper on a real cluster."""
+
 from __future__ import annotations
 
 import urllib.request
@@ -66,12 +68,12 @@ def test_a_wait_that_fails_says_for_what(kubernix_kubectl: Kubectl, kubernix_nam
 def test_a_pod_from_birth_to_end(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> None:
     """A pod runs, its logs are read, and its end is waited for."""
     kubectl, namespace = kubernix_kubectl, kubernix_namespace
-    kubectl.apply(server_pod("once", "print", "hello"), namespace=namespace)
-    # By label, and perhaps before the object is there.
-    kubectl.wait("pod", "condition=PodReadyToStartContainers", selector="app=once", namespace=namespace)
-    kubectl.wait("pod/once", "jsonpath={.status.containerStatuses[0].ready}", namespace=namespace)
-    kubectl.wait("pod/once", "condition=Initialized", namespace=namespace)
-    assert set(kubectl.logs("once", namespace=namespace).splitlines()) == {"hello"}
+    pod = server_pod("once", "print", "hello")
+    pod["spec"]["restartPolicy"] = "Never"
+    kubectl.apply(pod, namespace=namespace)
+    kubectl.wait("pod", "jsonpath={.status.phase}=Succeeded", selector="app=once", namespace=namespace, timeout=60)
+    assert kubectl.logs("once", namespace=namespace) == "hello\n"
+    assert kubectl.logs("once", namespace=namespace, container="main", tail=1) == "hello\n"
     kubectl.delete("pod/once", namespace=namespace, wait=False)
     kubectl.wait("pod/once", "delete", namespace=namespace, timeout=30)
 

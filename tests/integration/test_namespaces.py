@@ -1,3 +1,5 @@
+"""Namespaces of tests: there at once, removed without waiting, and named with what holds them."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""The session fixtures: when clusters are made, shared, prepared and stopped."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,6 @@
+"""Whoever asks for no cluster pays nothing.
+Each run has a process of its own: what is imported is the question."""
+
 from __future__ import annotations
 
 import json

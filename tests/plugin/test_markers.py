@@ -1,3 +1,5 @@
+"""The markers in a session: which cluster a test gets, and when it is skipped."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""What is seen: the header, and live lines while a cluster boots."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Cluster without a cluster: files of users, stopping, what reaches the driver."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""ClusterConfig and ClusterHandle: what is allowed, and what survives JSON."""
+
 from __future__ import annotations
 
 from pathlib import Path

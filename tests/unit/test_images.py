@@ -1,3 +1,5 @@
+"""From what a user calls an image to an archive. That nodes take it is tested in tests/integration."""
+
 from __future__ import annotations
 
 import io

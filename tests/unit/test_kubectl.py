@@ -1,3 +1,6 @@
+"""The kubectl wrapper as a runner of processes, on executables that only tell what they were given.
+What kubectl itself does is tested in tests/integration."""
+
 from __future__ import annotations
 
 import json

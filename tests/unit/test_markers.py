@@ -1,3 +1,5 @@
+"""What the two markers mean, read without a session."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,6 @@
+"""The table of options, without pytest around it.
+What a session makes of it is in tests/plugin."""
+
 from __future__ import annotations
 
 from dataclasses import MISSING, fields

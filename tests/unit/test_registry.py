@@ -1,3 +1,5 @@
+"""Which driver is chosen, and what is said when none is."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Names of namespaces. Their removal is tested in tests/integration."""
+
 from __future__ import annotations
 
 import re
