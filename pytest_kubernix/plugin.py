@@ -53,8 +53,8 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over what a pytest-xdist worker has to say at the end."""
-    lines: list[str] = getattr(node, "workeroutput", {}).get("kubernix_kept", [])
-    node.config.stash.setdefault(options.KEPT, []).extend(lines)
+    config: pytest.Config = node.config
+    config.stash.setdefault(options.KEPT, []).extend(getattr(node, "workeroutput", {}).get("kubernix_kept", []))
 
 
 @pytest.hookimpl(trylast=True)
@@ -67,7 +67,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say which clusters stay, how to reach them, and how to remove them; each once."""
-    for text in dict.fromkeys(config.stash.setdefault(options.KEPT, [])):
+    kept: list[str] = config.stash.setdefault(options.KEPT, [])
+    for text in dict.fromkeys(kept):
         terminalreporter.write_line(f"kubernix: {text}")
 
 

@@ -63,7 +63,8 @@ class Life:
         """
         if caller not in self._callers:
             self._callers.append(caller)
-            for event in self._phases:
+            # Who comes during the boot sees all of it; who comes later, none.
+            for event in self._phases if self.state != READY else []:
                 caller.send(event)
         while True:
             caller.send(self._said())
