@@ -10,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..errors import ClusterGone, KubernixError
-from ..sharing.share import Share
 from .connection import Connection
 from .process import tail
 from .rundir import (
@@ -36,6 +36,23 @@ START_TIMEOUT = 30.0
 # The end takes a fifth of a second. Nobody's tests wait longer: the guardian goes on by itself.
 END_TIMEOUT = 1.0
 PAUSE = 0.005
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where processes that share a cluster meet.
+
+    Attributes:
+        cluster_id: The id that all of them arrive at, or "" for a new cluster of this process alone.
+        who: This process as others are told of it.
+        controller: PID of a process that the cluster lasts for as well, or 0.
+        name: Name that the cluster is kept under, or "".
+    """
+
+    cluster_id: str = ""
+    who: str = ""
+    controller: int = 0
+    name: str = ""
 
 
 class Holder:
@@ -102,12 +119,12 @@ class GuardianClient:
         self._life = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
 
     @classmethod
-    def meet(cls, root: Path | None, share: Share) -> GuardianClient:
+    def meet(cls, root: Path | None, meeting: Meeting) -> GuardianClient:
         """Find the guardian of a shared cluster, or start one.
 
         Args:
             root: Directory that holds run directories; None is the default.
-            share: Who shares the cluster; one that is not shared gets a guardian of its own.
+            meeting: Who meets there.
 
         Raises:
             ConfigError: The directory can't be used.
@@ -115,7 +132,7 @@ class GuardianClient:
         """
         sweep(root or default_root())
         while True:
-            run_dir = make_run_dir(root, share.cluster_id())
+            run_dir = make_run_dir(root, meeting.cluster_id)
             try:
                 holder = Holder(run_dir)
             except FileNotFoundError:
@@ -125,9 +142,9 @@ class GuardianClient:
                     # The cluster of this name ended a moment ago, and took its directory along.
                     holder.release()
                     continue
-                with _starting(run_dir, share):
+                with _starting(run_dir, meeting):
                     if not _locked(run_dir / GUARDIAN_LOCK):
-                        _start(run_dir, share)
+                        _start(run_dir, meeting)
                 return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
             except BaseException:
                 holder.release()
@@ -181,7 +198,7 @@ class GuardianClient:
 
 
 @contextlib.contextmanager
-def _starting(run_dir: Path, share: Share) -> Iterator[None]:
+def _starting(run_dir: Path, meeting: Meeting) -> Iterator[None]:
     lock = FileLock(run_dir / START_LOCK, timeout=START_TIMEOUT)
     try:
         lock.acquire()
@@ -192,18 +209,18 @@ def _starting(run_dir: Path, share: Share) -> Iterator[None]:
             f"waited {START_TIMEOUT:g} s for {name}, which is starting the guardian of this cluster and doesn't get on"
         ) from None
     try:
-        (run_dir / STARTER).write_text(share.who)
-        if share.name:
-            (run_dir / NAME).write_text(share.name)
+        (run_dir / STARTER).write_text(meeting.who)
+        if meeting.name:
+            (run_dir / NAME).write_text(meeting.name)
         yield
     finally:
         lock.release()
 
 
-def _start(run_dir: Path, share: Share) -> None:
+def _start(run_dir: Path, meeting: Meeting) -> None:
     """Start a guardian and return once it listens."""
     read, write = os.pipe()
-    watched = [os.pidfd_open(share.controller)] if share.controller else []
+    watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
     package = Path(__file__).parent.parent.parent
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pytest_kubernix.boot.guardian import main; main()"
     try:

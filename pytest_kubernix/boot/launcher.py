@@ -46,7 +46,7 @@ class PlanLauncher:
         processes: Component → its process.
         expected: Components whose end somebody asked for.
         deaths: Components that died by themselves, in order.
-        timeline: (component, what happened, seconds since the boot began), in order.
+        timeline: (component, node or phase, what happened to it, seconds since the boot began), in order.
     """
 
     def __init__(self, plan: Plan, spawner: Spawner, timeout: float) -> None:
@@ -81,9 +81,10 @@ class PlanLauncher:
             await asyncio.shield(task)
         plan = next(plan for plan in self.plan.namespaces if plan.name == name)
         await self.namespaces.create(plan)
-        self._note(name, "set up")
+        self.note(name, "set up")
 
-    def _note(self, name: str, what: str) -> None:
+    def note(self, name: str, what: str) -> None:
+        """Put down on the timeline what just happened to a component, a node or a phase."""
         self.timeline.append((name, what, round(time.monotonic() - self._begin, 4)))
 
     def log_of(self, name: str) -> Path:
@@ -118,7 +119,7 @@ class PlanLauncher:
             self.expected.add(component.name)
             await self.spawner.end([process], STOP_TIMEOUT)
             raise
-        self._note(component.name, "ready")
+        self.note(component.name, "ready")
 
     async def _run_after(self, component: ComponentPlan, deadline: Deadline) -> None:
         log_path = self.log_of(component.name)
@@ -147,7 +148,7 @@ class PlanLauncher:
         self.processes[component.name] = process
         self.expected.discard(component.name)
         process.exited.add_done_callback(lambda _: self._ended(process))
-        self._note(component.name, "spawned")
+        self.note(component.name, "spawned")
         return process
 
     def _ended(self, process: Process) -> None:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from ..config import ClusterConfig
 from ..errors import KubernixError
@@ -34,6 +35,39 @@ class Status:
 
     state: State
     detail: str = ""
+
+
+@dataclass(frozen=True)
+class Death:
+    """A component that ended although nobody had asked for it.
+
+    Attributes:
+        component: Its name.
+        at: When, in seconds since the epoch.
+        text: How, with the end of its log.
+    """
+
+    component: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a driver knows of a cluster beside what its API server says.
+
+    Attributes:
+        components: Name → "running", "paused" or "dead".
+        deaths: The components that died by themselves, in order.
+        timeline: (name, what happened to it, seconds since the boot began), in order; a phase "begins" and
+            "ends", a component is "spawned" and "ready", the namespaces of a node are "set up".
+        logs: Name → file, of every log that there is beside those of pods.
+    """
+
+    components: Mapping[str, str] = field(default_factory=dict)
+    deaths: Sequence[Death] = ()
+    timeline: Sequence[tuple[str, str, float]] = ()
+    logs: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +99,18 @@ class RunningCluster(ABC):
     def components(self) -> Mapping[str, str]:
         """Name → "running", "paused" or "dead", of each component and node that can be broken; none by default."""
         return {}
+
+    def diagnostics(self, *, timeout: float) -> Diagnostics:
+        """What there is to say when something went wrong; nothing by default.
+
+        Args:
+            timeout: Limit in seconds.
+
+        Raises:
+            KubernixError: Nobody is there any more who could say.
+            TimeoutError: There was no answer in time.
+        """
+        return Diagnostics()
 
     def fault(self, name: str, action: str) -> None:
         """Break or mend a component or a node; returns once it is in effect.

@@ -20,13 +20,14 @@ from ..binaries import Executables, find_executables
 from ..binaries.bundles import EVERYTHING
 from ..boot import limits, linux, wire
 from ..boot.client import GuardianClient
-from ..boot.rundir import CONTROL_SOCKET, default_root
+from ..boot.connection import Connection
+from ..boot.rundir import CONTROL_SOCKET, GUARDIAN_LOG, default_root
 from ..config import ClusterConfig
 from ..errors import ConfigError, DriverError, ExecutablesError, KubernixError
 from ..handle import ClusterHandle
 from ..plan import HostFacts, Plan
 from ..sharing.running import difference
-from .base import BootOptions, Driver, RunningCluster, State, Status
+from .base import BootOptions, Death, Diagnostics, Driver, RunningCluster, State, Status
 
 # What nodes need of the system, and the Debian package that has it.
 SYSTEM_PROGRAMS = {"ip": "iproute2", "mount": "mount", "nft": "nftables", "nsenter": "util-linux", "umount": "mount"}
@@ -77,7 +78,7 @@ class NativeDriver(Driver):
     @staticmethod
     def _meet(config: ClusterConfig, options: BootOptions, executables: Executables) -> NativeCluster | None:
         """One try; None when the cluster that was to be reused had to be ended."""
-        guardian = GuardianClient.meet(config.root, options.share)
+        guardian = GuardianClient.meet(config.root, options.share.meeting())
         try:
             boot = _Boot(config, options, executables, guardian)
             cluster = boot.until_ready()
@@ -221,6 +222,22 @@ class NativeCluster(RunningCluster):
     def components(self) -> Mapping[str, str]:
         states: dict[str, str] = self._guardian.connection.request({"op": "status"})["components"]
         return states
+
+    def diagnostics(self, *, timeout: float) -> Diagnostics:
+        run_dir = self._guardian.run_dir
+        # A conversation of its own: after a time-out there is no other, and tests go on with theirs.
+        connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name)
+        try:
+            status = connection.request({"op": "status"}, timeout=timeout)
+        finally:
+            connection.close()
+        logs = [*sorted((run_dir / "logs").glob("*.log")), run_dir / GUARDIAN_LOG]
+        return Diagnostics(
+            components=status["components"],
+            deaths=[Death(**death) for death in status["deaths"]],
+            timeline=[(name, what, at) for name, what, at in status["timeline"]],
+            logs={path.stem: path for path in logs},
+        )
 
     def fault(self, name: str, action: str) -> None:
         self._guardian.connection.request({"op": "fault", "name": name, "action": action})

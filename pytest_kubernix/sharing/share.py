@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..boot.client import Meeting
 from ..boot.rundir import ID_DIGITS
 
 
@@ -28,10 +29,6 @@ class Share:
     controller: int = 0
     name: str = ""
 
-    def cluster_id(self) -> str:
-        """The id that everybody with this key arrives at; "" when the cluster is not shared."""
-        return hashlib.sha256(self.key.encode()).hexdigest()[:ID_DIGITS] if self.key else ""
-
     def of(self, configuration: str, *, changed: bool) -> Share:
         """The share of one configuration's cluster among those of a test run.
 
@@ -44,6 +41,11 @@ class Share:
             # a mismatch to be told, not another cluster.
             return named(f"{self.name}-{configuration}", self.who) if changed else self
         return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
+
+    def meeting(self) -> Meeting:
+        """Where those who share it meet."""
+        cluster_id = hashlib.sha256(self.key.encode()).hexdigest()[:ID_DIGITS] if self.key else ""
+        return Meeting(cluster_id, self.who, self.controller, self.name)
 
     def alone(self) -> Share:
         """The share of a cluster that this process has for itself."""
