@@ -1,16 +1,21 @@
-"""`pytest-kubernix up | build | doctor | versions`: what fixtures do, without a test.
+"""`pytest-kubernix up | down | list | gc | build | doctor | versions`: what fixtures do, without a test.
 Each command goes through the same code as the fixtures; errors are printed, not traced."""
 
 from __future__ import annotations
 
 import argparse
-import signal
+import json
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .config import ClusterConfig
 from .errors import ConfigError, KubernixError
+
+DEFAULT_NAME = "default"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,15 +38,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pytest-kubernix", description="Real Kubernetes clusters for tests.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", help="boot a cluster and keep it until Ctrl-C")
-    up.add_argument("--nodes", type=int, default=1, help="number of nodes; 0 is a control plane only")
+    up = commands.add_parser("up", help="boot a cluster and leave it running under a name")
+    up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
+    up.add_argument("--nodes", type=_number, default=1, help="number of nodes; 0 is a control plane only")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
-    up.add_argument("--root", type=Path, help="directory for the files of running clusters")
-    up.add_argument("--api-port", type=int, default=0, help="port of the API server; 0 is any free one")
+    up.add_argument("--api-port", type=_number, default=0, help="port of the API server; 0 is any free one")
+    up.add_argument("--boot-timeout", type=float, default=120.0, help="limit for the boot, in seconds")
     up.add_argument("--log-level", default="warning", help="debug, info, warning or error")
     up.add_argument("--dry-run", action="store_true", help="print the whole plan and start nothing")
     _add_version(up)
+    _add_root(up)
     up.set_defaults(run=_up)
+
+    down = commands.add_parser("down", help="end a cluster that was left running")
+    down.add_argument("name", nargs="*", help=f"names or ids, as `list` shows them (default: {DEFAULT_NAME})")
+    down.add_argument("--all", action="store_true", help="end every cluster that is left running")
+    _add_root(down)
+    down.set_defaults(run=_down)
+
+    listing = commands.add_parser("list", help="list the running clusters of this user")
+    listing.add_argument("--json", action="store_true", help="for scripts")
+    _add_root(listing)
+    listing.set_defaults(run=_list)
+
+    gc = commands.add_parser("gc", help="remove what clusters left that were killed")
+    _add_root(gc)
+    gc.set_defaults(run=_gc)
 
     build = commands.add_parser("build", help="build the executables, unless they are there")
     _add_version(build, several=True)
@@ -54,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     versions = commands.add_parser("versions", help="list the versions of Kubernetes that can be had")
     versions.set_defaults(run=_versions)
     return parser
+
+
+def _add_root(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, help="directory for the files of running clusters")
+
+
+def _number(text: str) -> int | str:
+    # What is no number goes on as it is: ClusterConfig alone says what is allowed.
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -79,10 +110,12 @@ def _up(arguments: argparse.Namespace) -> int:
         cidr=arguments.cidr,
         root=arguments.root,
         api_port=arguments.api_port,
+        boot_timeout=arguments.boot_timeout,
         log_level=arguments.log_level,
     )
     from .drivers.base import BootOptions
     from .drivers.native import NativeDriver, planned_facts
+    from .sharing.share import named
 
     if arguments.dry_run:
         from .plan import make_plan
@@ -90,18 +123,72 @@ def _up(arguments: argparse.Namespace) -> int:
 
         print(render(make_plan(config, planned_facts(config))), end="")
         return 0
-    # SIGTERM ends the wait below as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    cluster = NativeDriver().start(config, BootOptions(progress=_say))
-    try:
-        _say(f"ready after {cluster.handle.timings['total']:.1f} s; Ctrl-C ends it")
-        print(f"export KUBECONFIG={cluster.handle.kubeconfig}", flush=True)
-        print(f"export PATH={cluster.handle.kubectl.parent}:$PATH", flush=True)
-        while True:
-            signal.pause()
-    finally:
-        cluster.stop()
-        _say("gone")
+    share = named(arguments.name, f"pytest-kubernix up (pid {os.getpid()})")
+    # The name is checked as `--kubernix-reuse` checks it, which is what will look for it.
+    if not NAME.fullmatch(arguments.name):
+        raise ConfigError("name", arguments.name, "allowed are letters, digits, dots, dashes and underscores")
+    cluster = NativeDriver().start(config, BootOptions(progress=_say, share=share))
+    cluster.keep()
+    _say(f"cluster {arguments.name} runs until `pytest-kubernix down {arguments.name}`; tests find it with")
+    _say(f"  pytest --kubernix-reuse={arguments.name}")
+    print(f"export KUBECONFIG={cluster.handle.kubeconfig}")
+    print(f"export PATH={cluster.handle.kubectl.parent}:$PATH")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    from .boot.client import GuardianClient
+    from .sharing.running import find, running
+
+    if arguments.all:
+        wanted = [info for info in running(arguments.root) if info.kept]
+    else:
+        wanted = [find(word, arguments.root) for word in arguments.name or [DEFAULT_NAME]]
+    for info in wanted:
+        name = info.name or info.cluster_id
+        if info.holders:
+            _say(f"{name} was held by {', '.join(info.holders)}")
+        GuardianClient.join(info.run_dir).stop()
+        _say(f"{name} is gone")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from .sharing.running import running
+
+    there = running(arguments.root)
+    if arguments.json:
+        print(json.dumps([info.to_json() for info in there], indent=1))
+        return 0
+    rows = [("NAME", "ID", "STATE", "VERSION", "NODES", "KEPT", "HELD BY")]
+    rows += [
+        (
+            info.name or "-",
+            info.cluster_id,
+            info.state,
+            info.handle.k8s_version if info.handle else "-",
+            str(len(info.handle.nodes)) if info.handle else "-",
+            "yes" if info.kept else "no",
+            ", ".join(info.holders) or "-",
+        )
+        for info in there
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def _gc(arguments: argparse.Namespace) -> int:
+    from .boot.rundir import default_root
+    from .boot.sweep import sweep
+
+    removed = sweep(arguments.root or default_root())
+    for cluster_id in removed:
+        print(f"removed what was left of cluster {cluster_id}")
+    if not removed:
+        print("nothing was left behind")
+    return 0
 
 
 def _build(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .config import ClusterConfig
 from .errors import DriverError
+from .faults import Components
 from .kubectl import Kubectl
 
 if TYPE_CHECKING:
@@ -110,9 +111,19 @@ class Cluster:
             self._clients[path] = client.ApiClient(settings)
         return self._clients[path]
 
+    def keep(self) -> None:
+        """Let it stay when this process is gone; `pytest-kubernix down` removes it."""
+        self._stopped = True
+        self._running.keep()
+
     def status(self) -> Status:
         """What it looks like right now."""
         return self._running.status()
+
+    @cached_property
+    def components(self) -> Components:
+        """Its components and nodes, to be killed, paused, resumed and restarted by tests."""
+        return Components(self._running)
 
     def load_image(self, image: str | Path, *, name: str | None = None) -> tuple[str, ...]:
         """Give every node an image, so that pods need no registry.

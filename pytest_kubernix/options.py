@@ -52,6 +52,21 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
+def _name(text: str) -> str:
+    if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
+        raise ValueError("allowed is a name of letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"allowed is {' or '.join(allowed)}")
+        return text
+
+    return parse
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
     """One option, under its three names.
@@ -139,6 +154,27 @@ OPTIONS = (
         help="directory for the files of running clusters; default: a private one of temporary files",
     ),
     Option(
+        word="scope",
+        metavar="SCOPE",
+        default="session",
+        parse=_one_of("session", "worker"),
+        help="who shares a cluster: session, all pytest-xdist workers of a run; or worker, each has its own",
+    ),
+    Option(
+        word="keep",
+        metavar="WHEN",
+        default="never",
+        parse=_one_of("never", "on-failure", "always"),
+        help="leave clusters running after the tests: never, on-failure or always",
+    ),
+    Option(
+        word="reuse",
+        metavar="NAME",
+        default="",
+        parse=_name,
+        help="leave the cluster running under this name, and find it again next time; default: do not",
+    ),
+    Option(
         word="api-port",
         metavar="PORT",
         default="0",
@@ -193,6 +229,8 @@ class Settings:
 # Both are filled when the session starts.
 SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
 REGISTRY: pytest.StashKey[DriverRegistry] = pytest.StashKey()
+# Lines for the user about the clusters that stay; under xdist, workers send theirs to the controller.
+KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -3,7 +3,9 @@ Imports the standard library and pytest only; everything else waits until a test
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,34 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.hook.pytest_kubernix_drivers(registry=registry)
     config.stash[options.REGISTRY] = registry
     config.stash[options.SETTINGS] = options.read(config, registry.names())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a pytest-xdist worker which process outlives it, so that clusters last until the run is over."""
+    node.workerinput["kubernix_controller"] = os.getpid()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a pytest-xdist worker has to say at the end."""
+    config: pytest.Config = node.config
+    config.stash.setdefault(options.KEPT, []).extend(getattr(node, "workeroutput", {}).get("kubernix_kept", []))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give the controller what this worker has to say, and end what session fixtures kept."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["kubernix_kept"] = session.config.stash.setdefault(options.KEPT, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which clusters stay, how to reach them, and how to remove them; each once."""
+    kept: list[str] = config.stash.setdefault(options.KEPT, [])
+    for text in dict.fromkeys(kept):
+        terminalreporter.write_line(f"kubernix: {text}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,4 +1,4 @@
-"""What a cluster claims on the machine: a run directory, ports, a network. Each claim ends with its holder.
+"""What a cluster claims on the machine: ports and a network. Each claim ends with its holder.
 The kernel keeps the claims, so there is no list of them that could be stale."""
 
 from __future__ import annotations
@@ -9,68 +9,11 @@ import os
 import secrets
 import socket
 import sys
-import tempfile
 from pathlib import Path
 
 from ..errors import ConfigError, KubernixError
 
-MAX_SOCKET_PATH = 107
-LONGEST_SOCKET = "etcd-peer.sock"
-ID_BYTES = 3
 AUTOMATIC = ipaddress.IPv4Network("10.0.0.0/8")
-
-
-def default_root() -> Path:
-    """Where run directories are unless told otherwise: short, since socket paths are limited, and private."""
-    return Path(tempfile.gettempdir()) / f"kubernix-{os.getuid()}"
-
-
-def make_run_dir(root: Path | None) -> tuple[str, Path]:
-    """Make the run directory of a new cluster.
-
-    Args:
-        root: Directory that holds run directories; None is the default.
-
-    Returns:
-        The cluster's id and its directory, mode 0700.
-
-    Raises:
-        ConfigError: The directory is not ours, can't be written to, or its path is too long for sockets.
-    """
-    chosen = root is not None
-    root = (root or default_root()).absolute()
-    longest = len(os.fsencode(root)) + 1 + ID_BYTES * 2 + 1 + len(LONGEST_SOCKET)
-    if longest > MAX_SOCKET_PATH:
-        excess = longest - MAX_SOCKET_PATH
-        raise ConfigError(
-            "root",
-            root,
-            f"the paths of its sockets would be {longest} bytes long; allowed are {MAX_SOCKET_PATH}, "
-            f"so it must be at least {excess} byte{'s' if excess > 1 else ''} shorter",
-        )
-    try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = root.stat().st_uid
-        # In a directory that someone else owns, that someone could swap what we write.
-        if not chosen and owner != os.getuid():
-            raise ConfigError(
-                "root", root, f"belongs to user {owner}; allowed is a directory that only you can write to"
-            )
-        while True:
-            cluster_id = secrets.token_hex(ID_BYTES)
-            try:
-                (root / cluster_id).mkdir(mode=0o700)
-            except FileExistsError:
-                continue
-            except FileNotFoundError:
-                # The last cluster that left took the directory along.
-                root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                continue
-            return cluster_id, root / cluster_id
-    except OSError as error:
-        raise ConfigError(
-            "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
-        ) from error
 
 
 class Claims:

@@ -1,29 +1,58 @@
-"""The holder's side of a guardian: start one, keep a share of its lock, talk to it.
+"""The holder's side of a guardian: find or start one, keep a share of its lock, talk to it.
 A holder that dies drops its share with it; a child that it forks never has one."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..errors import BootError, ClusterGone, ConfigError, KubernixError
-from .claims import default_root, make_run_dir
+from filelock import FileLock, Timeout
+
+from ..errors import ClusterGone, KubernixError
+from .connection import Connection
 from .process import tail
-from .sweep import HOLDERS_LOCK, sweep, sweep_one
+from .rundir import (
+    CONTROL_SOCKET,
+    GUARDIAN_LOCK,
+    GUARDIAN_LOG,
+    HOLDERS_LOCK,
+    NAME,
+    START_LOCK,
+    STARTER,
+    default_root,
+    make_run_dir,
+)
+from .sweep import sweep, sweep_one
 
-GUARDIAN_LOG = "guardian.log"
-END_TIMEOUT = 20.0
+# Starting a guardian takes a fraction of a second; whoever holds the lock for longer is stopped or stuck.
+START_TIMEOUT = 30.0
+# The end takes a fifth of a second. Nobody's tests wait longer: the guardian goes on by itself.
+END_TIMEOUT = 1.0
+PAUSE = 0.005
 
-Message = dict[str, Any]
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where processes that share a cluster meet.
+
+    Attributes:
+        cluster_id: The id that all of them arrive at, or "" for a new cluster of this process alone.
+        who: This process as others are told of it.
+        controller: PID of a process that the cluster lasts for as well, or 0.
+        name: Name that the cluster is kept under, or "".
+    """
+
+    cluster_id: str = ""
+    who: str = ""
+    controller: int = 0
+    name: str = ""
 
 
 class Holder:
@@ -31,130 +60,207 @@ class Holder:
 
     Args:
         run_dir: The cluster's directory.
+        timeout: Limit in seconds for a cluster of that name that is just ending.
+
+    Raises:
+        FileNotFoundError: The directory is gone.
+        TimeoutError: The one that is ending did not end.
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, timeout: float = START_TIMEOUT) -> None:
         self._descriptor = os.open(run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         # A child forked without exec shares the lock itself; it must not keep a cluster from ending.
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(after_in_child=self.release)
+        deadline = time.monotonic() + timeout
+        while not self._try():
+            if time.monotonic() > deadline:
+                self.release()
+                raise TimeoutError(f"the cluster in {run_dir} has been ending for {timeout} s")
+            time.sleep(PAUSE)
 
-    def _forget(self) -> None:
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def holds(self, run_dir: Path) -> bool:
+        """Whether what it holds is still the lock that others find in that directory."""
+        try:
+            there = (run_dir / HOLDERS_LOCK).stat()
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    def release(self) -> None:
+        """Hold no longer."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
             self._descriptor = -1
 
-    def release(self) -> None:
-        """Hold no longer."""
-        self._forget()
-
 
 class GuardianClient:
-    """A guardian that this process started, and holds.
+    """A guardian, as one of its holders sees it.
 
-    Args:
-        root: Directory that holds run directories; None is the default.
-
-    Raises:
-        ConfigError: The directory can't be used.
+    Attributes:
+        cluster_id: The cluster's short name.
+        run_dir: Its directory.
+        connection: The conversation with the guardian.
     """
 
-    def __init__(self, root: Path | None) -> None:
-        sweep(root or default_root())
-        self.cluster_id, self.run_dir, self._holder = _begin(root)
-        try:
-            ours, theirs = socket.socketpair()
-            with theirs, (self.run_dir / GUARDIAN_LOG).open("wb") as log:
-                package = Path(__file__).parent.parent.parent
-                start = (
-                    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-                    "from pytest_kubernix.boot.guardian import main; main()"
-                )
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", start, str(package), str(self.run_dir), str(theirs.fileno())],
-                    env={"PATH": os.defpath, "LANG": "C.UTF-8"},
-                    cwd="/",
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-        except BaseException:
-            self._holder.release()
-            sweep_one(self.run_dir)
-            raise
-        os.register_at_fork(after_in_child=ours.close)
-        self._socket = ours
-        self._stream = ours.makefile("rb")
-        self._lock = threading.Lock()
+    def __init__(self, run_dir: Path, holder: Holder, connection: Connection) -> None:
+        self.cluster_id = run_dir.name
+        self.run_dir = run_dir
+        self.connection = connection
+        self._holder = holder
+        # Opened now, because the path goes before the guardian does.
+        self._life = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
 
-    def request(self, message: Message, on_event: Callable[[Message], None] = lambda event: None) -> Message:
-        """Ask the guardian for something and wait for its answer.
+    @classmethod
+    def meet(cls, root: Path | None, meeting: Meeting) -> GuardianClient:
+        """Find the guardian of a shared cluster, or start one.
 
         Args:
-            message: The operation, under "op", and what it needs.
-            on_event: Called with every event that comes before the answer.
+            root: Directory that holds run directories; None is the default.
+            meeting: Who meets there.
 
         Raises:
-            ConfigError, BootError, KubernixError: The guardian's own errors.
-            ClusterGone: It is not there any more.
+            ConfigError: The directory can't be used.
+            KubernixError: Somebody else is starting the guardian and doesn't get on; it is named.
         """
-        with self._lock:
+        sweep(root or default_root())
+        while True:
+            run_dir = make_run_dir(root, meeting.cluster_id)
             try:
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
-                while line := self._stream.readline():
-                    received = json.loads(line)
-                    if "answer" in received:
-                        return _unpack(received["answer"])
-                    on_event(received)
-            except OSError:
-                pass
-        raise ClusterGone(
-            f"the guardian of cluster {self.cluster_id} is gone\n{tail(self.run_dir / GUARDIAN_LOG)}".rstrip()
-        )
+                holder = Holder(run_dir)
+            except FileNotFoundError:
+                continue
+            try:
+                if not holder.holds(run_dir):
+                    # The cluster of this name ended a moment ago, and took its directory along.
+                    holder.release()
+                    continue
+                with _starting(run_dir, meeting):
+                    if not _locked(run_dir / GUARDIAN_LOCK):
+                        _start(run_dir, meeting)
+                return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
+            except BaseException:
+                holder.release()
+                sweep_one(run_dir)
+                raise
+
+    @classmethod
+    def join(cls, run_dir: Path) -> GuardianClient:
+        """Hold a cluster that runs already.
+
+        Raises:
+            ClusterGone: It does not run any more.
+        """
+        try:
+            holder = Holder(run_dir, timeout=END_TIMEOUT)
+        except (FileNotFoundError, TimeoutError):
+            raise ClusterGone(f"cluster {run_dir.name} is gone") from None
+        try:
+            return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
+        except OSError:
+            holder.release()
+            raise ClusterGone(f"cluster {run_dir.name} is gone") from None
+        except BaseException:
+            holder.release()
+            raise
+
+    def leave(self) -> None:
+        """Hold no longer; the cluster ends once nobody does. Leaving twice is no error."""
+        self.connection.close()
+        self._holder.release()
+        if self._life >= 0:
+            os.close(self._life)
+            self._life = -1
 
     def stop(self) -> None:
-        """End the cluster, and return when nothing of it is left. Stopping twice is no error."""
-        with contextlib.suppress(ClusterGone, KubernixError):
-            self.request({"op": "stop"})
-        self._holder.release()
-        self._wait_for_end()
+        """End the cluster, whoever else holds it, and return when nothing of it is left.
 
-    def _wait_for_end(self) -> None:
-        self._socket.settimeout(END_TIMEOUT)
-        # The guardian's end of the connection closes with its life, after everything else is gone.
-        with contextlib.suppress(OSError, ValueError):
-            while self._stream.read(65536):
-                pass
-        self._stream.close()
-        self._socket.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_TIMEOUT)
+        After a second this returns all the same; the guardian goes on.
+        """
+        if self._life < 0:
+            return
+        with contextlib.suppress(ClusterGone, KubernixError, TimeoutError):
+            self.connection.request({"op": "stop"}, timeout=END_TIMEOUT)
+        self._holder.release()
+        deadline = time.monotonic() + END_TIMEOUT
+        while not _try_lock(self._life) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        self.leave()
         # A guardian that was killed could not remove its own directory.
         sweep_one(self.run_dir)
 
 
-def _begin(root: Path | None) -> tuple[str, Path, Holder]:
-    """A new run directory with a share of its lock; one that was swept in between is made anew."""
-    while True:
-        cluster_id, run_dir = make_run_dir(root)
-        try:
-            holder = Holder(run_dir)
-        except FileNotFoundError:
-            continue
-        if run_dir.exists():
-            return cluster_id, run_dir, holder
-        holder.release()
+@contextlib.contextmanager
+def _starting(run_dir: Path, meeting: Meeting) -> Iterator[None]:
+    lock = FileLock(run_dir / START_LOCK, timeout=START_TIMEOUT)
+    try:
+        lock.acquire()
+    except Timeout:
+        starter = run_dir / STARTER
+        name = starter.read_text() if starter.exists() else "another process"
+        raise KubernixError(
+            f"waited {START_TIMEOUT:g} s for {name}, which is starting the guardian of this cluster and doesn't get on"
+        ) from None
+    try:
+        (run_dir / STARTER).write_text(meeting.who)
+        if meeting.name:
+            (run_dir / NAME).write_text(meeting.name)
+        yield
+    finally:
+        lock.release()
 
 
-def _unpack(answer: Message) -> Message:
-    if "config_error" in answer:
-        raise ConfigError(*answer["config_error"])
-    if "error" in answer:
-        raise KubernixError(answer["error"])
-    if failed := answer.get("failed"):
-        failures = [KubernixError(text) for text in failed["failures"]]
-        raise BootError(failed["phase"], failures, logs=failed["logs"])
-    return answer
+def _start(run_dir: Path, meeting: Meeting) -> None:
+    """Start a guardian and return once it listens."""
+    read, write = os.pipe()
+    watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
+    package = Path(__file__).parent.parent.parent
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pytest_kubernix.boot.guardian import main; main()"
+    try:
+        with (run_dir / GUARDIAN_LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", start, str(package), str(run_dir), *map(str, [write, *watched])],
+                env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                cwd="/",
+                pass_fds=[write, *watched],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        os.close(write)
+        write = -1
+        if not os.read(read, 1):
+            raise KubernixError(f"the guardian did not start:\n{tail(run_dir / GUARDIAN_LOG)}")
+    finally:
+        for descriptor in (read, write, *watched):
+            if descriptor >= 0:
+                os.close(descriptor)
+    # Isolated, it goes on as a grandchild, and the child is over; otherwise it is ours until one of us ends.
+    process.poll()
+
+
+def _locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

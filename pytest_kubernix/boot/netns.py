@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import ComponentError
-from ..plan.model import HOST, File, NamespacePlan
+from ..plan.model import FABRIC, HOST, File, NamespacePlan
 from . import cgroups, linux
 from .process import Process, Spawner
 
@@ -190,6 +190,16 @@ class Namespaces:
                 name, f"its network and mounts could not be set up (exit code {code})",
                 log_tail=tail(log), log=str(log),
             )  # fmt: skip
+
+    async def forget(self, name: str) -> None:
+        """Let go of a node whose processes are gone, so that it can be made again."""
+        self._init.pop(name, None)
+        with contextlib.suppress(OSError):
+            linux.umount(str(self._paths / name))
+        if (descriptor := self._net.pop(name, -1)) >= 0:
+            os.close(descriptor)
+        # The kernel takes its time to remove a link with its namespace; its name is needed at once.
+        await self._script(name, f"ip link del {name} || true", self._logs / f"setup-{name}.log", within=FABRIC)
 
     def init_of(self, name: str) -> Process | None:
         """Process 1 of a node; killing it ends everything in the node."""

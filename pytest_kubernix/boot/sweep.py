@@ -6,16 +6,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import cgroups
-
-GUARDIAN_LOCK = "guardian.lock"
-HOLDERS_LOCK = "holders.lock"
-CLUSTER_ID = re.compile(r"[0-9a-f]{6}")
+from .rundir import GUARDIAN_LOCK, HOLDERS_LOCK, run_dirs
 
 
 def sweep(root: Path) -> list[str]:
@@ -27,7 +23,7 @@ def sweep(root: Path) -> list[str]:
     Returns:
         The ids of the clusters that were removed.
     """
-    removed = [run_dir.name for run_dir in _run_dirs(root) if sweep_one(run_dir)]
+    removed = [run_dir.name for run_dir in run_dirs(root) if sweep_one(run_dir)]
     # Whoever is first to leave takes the directory along; a new cluster makes it anew.
     with contextlib.suppress(OSError):
         root.rmdir()
@@ -48,19 +44,6 @@ def sweep_one(run_dir: Path) -> bool:
         # Removed by its own guardian, or by another sweep, a moment ago.
         pass
     return not run_dir.exists()
-
-
-def _run_dirs(root: Path) -> list[Path]:
-    try:
-        entries = sorted(root.iterdir())
-    except OSError:
-        return []
-    mine = os.getuid()
-    return [
-        path
-        for path in entries
-        if CLUSTER_ID.fullmatch(path.name) and path.is_dir() and not path.is_symlink() and path.stat().st_uid == mine
-    ]
 
 
 @contextlib.contextmanager

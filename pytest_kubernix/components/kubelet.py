@@ -14,6 +14,7 @@ from .containerd import SOCKET
 CONFIG = "/var/lib/kubelet/config.json"
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 PORT = 10250
+HEALTH = "http://127.0.0.1:10248/healthz"
 
 
 class Kubelet(Component):
@@ -55,7 +56,11 @@ class Kubelet(Component):
             ),
             # Made beforehand, so that the node has its pod block from the start; the kubelet adopts it.
             objects=(ApiObject("/api/v1/nodes", node),),
-            ready=(Probe("object", f"/api/v1/nodes/{name}", expect="Ready"),),
+            # The process itself first: after a restart the Node is still Ready from before.
+            ready=(
+                Probe("http", HEALTH, within=name),
+                Probe("object", f"/api/v1/nodes/{name}", expect="Ready"),
+            ),
         )
 
     def _config(self, ctx: ClusterContext) -> dict[str, object]:

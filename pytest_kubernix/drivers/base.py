@@ -4,13 +4,15 @@ A driver outside this project is a pytest plugin that registers one in `pytest_k
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from ..config import ClusterConfig
 from ..errors import KubernixError
 from ..handle import ClusterHandle
+from ..sharing.share import Share
 
 
 class State(Enum):
@@ -36,15 +38,52 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Death:
+    """A component that ended although nobody had asked for it.
+
+    Attributes:
+        component: Its name.
+        at: When, in seconds since the epoch.
+        text: How, with the end of its log.
+    """
+
+    component: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a driver knows of a cluster beside what its API server says.
+
+    Attributes:
+        components: Name → "running", "paused" or "dead".
+        deaths: The components that died by themselves, in order.
+        timeline: (name, what happened to it, seconds since the boot began), in order; a phase "begins" and
+            "ends", a component is "spawned" and "ready", the namespaces of a node are "set up".
+        logs: Name → file, of every log that there is beside those of pods.
+    """
+
+    components: Mapping[str, str] = field(default_factory=dict)
+    deaths: Sequence[Death] = ()
+    timeline: Sequence[tuple[str, str, float]] = ()
+    logs: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class BootOptions:
     """What a driver gets beside the configuration.
 
     Attributes:
         progress: Called with one line whenever something worth telling happened.
+        prepare: Called with a cluster that is up, once whoever shares it, before anybody's tests see it.
+        share: Who shares the cluster.
         component_plugins: Called with (registry, config) so that plugins can add components.
     """
 
     progress: Callable[[str], None] = field(default=lambda line: None)
+    prepare: Callable[[RunningCluster], None] = field(default=lambda running: None)
+    share: Share = field(default_factory=Share)
     component_plugins: Callable[[object, ClusterConfig], None] = field(default=lambda registry, config: None)
 
 
@@ -56,6 +95,34 @@ class RunningCluster(ABC):
     @abstractmethod
     def status(self) -> Status:
         """What the cluster looks like right now."""
+
+    def components(self) -> Mapping[str, str]:
+        """Name → "running", "paused" or "dead", of each component and node that can be broken; none by default."""
+        return {}
+
+    def diagnostics(self, *, timeout: float) -> Diagnostics:
+        """What there is to say when something went wrong; nothing by default.
+
+        Args:
+            timeout: Limit in seconds.
+
+        Raises:
+            KubernixError: Nobody is there any more who could say.
+            TimeoutError: There was no answer in time.
+        """
+        return Diagnostics()
+
+    def fault(self, name: str, action: str) -> None:
+        """Break or mend a component or a node; returns once it is in effect.
+
+        Args:
+            name: One of `components`.
+            action: "kill", "pause", "resume" or "restart".
+
+        Raises:
+            KubernixError: There is no such thing, it is not in a state for that, or it did not come back.
+        """
+        raise KubernixError(f"driver {self.handle.driver} can't {action} {name}")
 
     @abstractmethod
     def load_image(self, archive: str) -> Sequence[str]:
@@ -70,6 +137,14 @@ class RunningCluster(ABC):
         Raises:
             KubernixError: The archive is not one, or a node refused it.
         """
+
+    def keep(self) -> None:
+        """Let the cluster stay when this process is gone.
+
+        Raises:
+            KubernixError: This driver's clusters can't stay.
+        """
+        raise KubernixError(f"driver {self.handle.driver} can't leave a cluster running")
 
     @abstractmethod
     def stop(self) -> None:

@@ -4,30 +4,36 @@ Puts the rooms together: executables, claims, plan, boot, handle."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..binaries import Executables, find_executables
 from ..binaries.bundles import EVERYTHING
-from ..boot import limits, linux
-from ..boot.claims import default_root
+from ..boot import limits, linux, wire
 from ..boot.client import GuardianClient
-from ..boot.guardian import CONTROL_SOCKET
+from ..boot.connection import Connection
+from ..boot.rundir import CONTROL_SOCKET, GUARDIAN_LOG, default_root
 from ..config import ClusterConfig
-from ..errors import DriverError, ExecutablesError, KubernixError
+from ..errors import ConfigError, DriverError, ExecutablesError, KubernixError
 from ..handle import ClusterHandle
 from ..plan import HostFacts, Plan
-from .base import BootOptions, Driver, RunningCluster, State, Status
+from ..sharing.running import difference
+from .base import BootOptions, Death, Diagnostics, Driver, RunningCluster, State, Status
 
 # What nodes need of the system, and the Debian package that has it.
 SYSTEM_PROGRAMS = {"ip": "iproute2", "mount": "mount", "nft": "nftables", "nsenter": "util-linux", "umount": "mount"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# After the boot's own limit, for its report to arrive.
+GRACE = 5.0
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -64,56 +70,177 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
-        guardian = GuardianClient(config.root)
+        while True:
+            cluster = self._meet(config, options, executables)
+            if cluster:
+                return cluster
+
+    @staticmethod
+    def _meet(config: ClusterConfig, options: BootOptions, executables: Executables) -> NativeCluster | None:
+        """One try; None when the cluster that was to be reused had to be ended."""
+        guardian = GuardianClient.meet(config.root, options.share.meeting())
         try:
-            return self._boot(config, options, executables, guardian)
+            boot = _Boot(config, options, executables, guardian)
+            cluster = boot.until_ready()
+            if options.share.name:
+                if sick := boot.check_reused(cluster):
+                    options.progress(f"replacing cluster {options.share.name}: {sick}")
+                    guardian.stop()
+                    return None
+                guardian.connection.request({"op": "keep"})
+            return cluster
         except BaseException:
-            guardian.stop()
+            if options.share.key:
+                # Others wait for the same cluster, or want to learn why there is none.
+                guardian.leave()
+            else:
+                guardian.stop()
             raise
 
-    def _boot(
+
+class _Boot:
+    """One process's part in getting a cluster ready, which others may share."""
+
+    def __init__(
         self, config: ClusterConfig, options: BootOptions, executables: Executables, guardian: GuardianClient
-    ) -> NativeCluster:
+    ) -> None:
+        self._config = config
+        self._options = options
+        self._executables = executables
+        self._guardian = guardian
+        self._deadline = time.monotonic() + config.boot_timeout + GRACE
+        self._waits_for = ""
+
+    def until_ready(self) -> NativeCluster:
+        """Boot the cluster or wait for whoever does; take over from who died of it."""
+        answer = self._request({"op": "attach", "who": self._options.share.who})
+        while True:
+            if answer["state"] == "vacant":
+                answer = self._plan_and_boot()
+            elif answer["state"] == "booted":
+                cluster = NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+                with self._telling_everybody():
+                    self._options.prepare(cluster)
+                self._request({"op": "publish"})
+                return cluster
+            else:
+                return NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+
+    def check_reused(self, cluster: NativeCluster) -> str:
+        """Why a cluster that was running already will not do any more, or "".
+
+        Raises:
+            ConfigError: It is not what is asked for.
+        """
+        lines = difference(self._config, cluster.handle.config)
+        if lines:
+            name = self._options.share.name
+            raise ConfigError(
+                "reuse",
+                name,
+                "the running cluster of that name is another one:\n  "
+                + "\n  ".join(lines)
+                + f"\nallowed is the same configuration; or end that cluster: pytest-kubernix down {name}",
+            )
+        status = cluster.status()
+        return "" if status.state is State.READY else status.detail
+
+    def _plan_and_boot(self) -> dict[str, Any]:
         # Imported while the guardian starts: this brings in the cryptography library.
         from ..plan import make_plan
 
-        claimed = guardian.request(
-            {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
-        )
-        facts = host_facts(executables, guardian.cluster_id, str(guardian.run_dir), claimed)
-        plan = make_plan(config, facts, plugins=options.component_plugins)
-        handle = _handle(config, plan, executables, guardian)
-
-        def on_event(event: dict[str, object]) -> None:
-            if event.get("event") == "phase":
-                options.progress(_phase_line(event))
-
-        answer = guardian.request(
+        config = self._config
+        with self._telling_everybody():
+            claimed = self._request(
+                {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
+            )
+            if claimed.get("taken"):
+                return self._request({"op": "attach", "who": self._options.share.who})
+            guardian = self._guardian
+            facts = host_facts(self._executables, guardian.cluster_id, str(guardian.run_dir), claimed)
+            plan = make_plan(config, facts, plugins=self._options.component_plugins)
+        handle = _handle(config, plan, self._executables, guardian)
+        return self._request(
             {
                 "op": "boot",
                 "plan": plan.to_json(),
                 "timeout": config.boot_timeout,
                 "handle": json.loads(handle.to_json()),
                 "keep_logs": str(failed_boots()),
-            },
-            on_event,
+            }
         )
-        return NativeCluster(guardian, ClusterHandle.from_json(json.dumps(answer["handle"])))
+
+    @contextlib.contextmanager
+    def _telling_everybody(self) -> Iterator[None]:
+        """What goes wrong here goes wrong for all who wait: they get the same error, and nobody tries again."""
+        try:
+            yield
+        except Exception as error:
+            told = error if isinstance(error, KubernixError) else KubernixError(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(KubernixError, TimeoutError):
+                self._request({"op": "give_up", "error": wire.pack(told)})
+            raise
+
+    def _request(self, message: dict[str, Any]) -> dict[str, Any]:
+        connection = self._guardian.connection
+        try:
+            return connection.request(
+                message, on_event=self._on_event, timeout=max(0.1, self._deadline - time.monotonic())
+            )
+        except TimeoutError:
+            state = connection.last_state.get("state", "silent")
+            charge = connection.last_state.get("charge") or "nobody"
+            raise KubernixError(
+                f"the cluster was not ready within {self._config.boot_timeout:g} s: it is {state}, "
+                f"and {charge} is in charge of it",
+                hint="If that process is stopped or stuck, end it: another one takes over.",
+            ) from None
+
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "phase":
+            self._options.progress(_phase_line(event))
+        elif event["event"] == "state":
+            charge = event["charge"]
+            if charge and charge not in (self._options.share.who, self._waits_for):
+                self._waits_for = charge
+                self._options.progress(f"{self._options.share.who} waits for {charge}, which boots the cluster")
 
 
 class NativeCluster(RunningCluster):
     """A cluster that a guardian keeps for this process."""
 
-    def __init__(self, guardian: GuardianClient, handle: ClusterHandle) -> None:
+    def __init__(self, guardian: GuardianClient, handle: dict[str, Any], *, shared: bool) -> None:
         self._guardian = guardian
-        self.handle = handle
+        self._shared = shared
+        self.handle = ClusterHandle.from_json(json.dumps(handle))
 
     def status(self) -> Status:
-        components = self._guardian.request({"op": "status"})["components"]
-        dead = sorted(name for name, component in components.items() if not component["alive"])
-        if dead:
-            return Status(State.NOT_READY, f"not running: {', '.join(dead)}")
-        return Status(State.READY)
+        components = self._guardian.connection.request({"op": "status"})["components"]
+        wrong = sorted(f"{name} is {state}" for name, state in components.items() if state != "running")
+        return Status(State.NOT_READY, ", ".join(wrong)) if wrong else Status(State.READY)
+
+    def components(self) -> Mapping[str, str]:
+        states: dict[str, str] = self._guardian.connection.request({"op": "status"})["components"]
+        return states
+
+    def diagnostics(self, *, timeout: float) -> Diagnostics:
+        run_dir = self._guardian.run_dir
+        # A conversation of its own: after a time-out there is no other, and tests go on with theirs.
+        connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name)
+        try:
+            status = connection.request({"op": "status"}, timeout=timeout)
+        finally:
+            connection.close()
+        logs = [*sorted((run_dir / "logs").glob("*.log")), run_dir / GUARDIAN_LOG]
+        return Diagnostics(
+            components=status["components"],
+            deaths=[Death(**death) for death in status["deaths"]],
+            timeline=[(name, what, at) for name, what, at in status["timeline"]],
+            logs={path.stem: path for path in logs},
+        )
+
+    def fault(self, name: str, action: str) -> None:
+        self._guardian.connection.request({"op": "fault", "name": name, "action": action})
 
     def load_image(self, archive: str) -> Sequence[str]:
         from ..components.containerd import import_argv
@@ -121,7 +248,7 @@ class NativeCluster(RunningCluster):
         loaded: list[str] = []
         for node in self.handle.nodes:
             argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
-            result = self._guardian.request(
+            result = self._guardian.connection.request(
                 {"op": "run", "name": f"image import ({node})", "argv": argv, "env": {"PATH": SYSTEM_PATH},
                  "within": node}
             )  # fmt: skip
@@ -131,8 +258,15 @@ class NativeCluster(RunningCluster):
             loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result["stdout"])))
         return loaded
 
+    def keep(self) -> None:
+        self._guardian.connection.request({"op": "keep"})
+        self._guardian.leave()
+
     def stop(self) -> None:
-        self._guardian.stop()
+        if self._shared:
+            self._guardian.leave()
+        else:
+            self._guardian.stop()
 
 
 def host_facts(executables: Executables, cluster_id: str, run_dir: str, claimed: Mapping[str, object]) -> HostFacts:

@@ -89,7 +89,13 @@ class FakeDriver(Driver):
         if fails("boot"):
             problem = ComponentError("fake-apiserver", "exited with code 1", log_tail="the last line", log="/l")
             raise BootError("ControlPlane", [problem], logs="/nowhere/logs")
-        return FakeCluster(config)
+        cluster = FakeCluster(config)
+        try:
+            options.prepare(cluster)
+        except BaseException:
+            cluster.stop()
+            raise
+        return cluster
 
 
 def pytest_kubernix_drivers(registry: DriverRegistry) -> None:

@@ -108,7 +108,8 @@ def test_a_failing_ready_hook_stops_the_cluster(
     result = suite.runpytest()
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*the ready hook failed*"])
-    assert events() == ONE_BOOT
+    # Nobody got to see it, so there is nothing to look at a last time.
+    assert events() == [event for event in ONE_BOOT if not event.startswith("stopping")]
 
 
 def test_the_factory_makes_another_cluster_each_time(suite: pytest.Pytester, events: Events) -> None:

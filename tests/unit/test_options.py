@@ -14,9 +14,12 @@ from pytest_kubernix.options import BY_FIELD, OPTIONS, Settings, parse_changes
 DEFAULTS = {field.name: field.default for field in fields(ClusterConfig) if field.default is not MISSING}
 
 
+SESSION_DEFAULTS = {"scope": "session", "keep": "never", "reuse": ""}
+
+
 def test_every_setting_has_an_option() -> None:
-    """What ClusterConfig can be told, a user can type."""
-    assert set(BY_FIELD) == {field.name for field in fields(ClusterConfig)}
+    """What ClusterConfig can be told, a user can type; the other options are about sessions."""
+    assert set(BY_FIELD) == {field.name for field in fields(ClusterConfig)} | set(SESSION_DEFAULTS)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.word)
@@ -24,7 +27,7 @@ def test_the_defaults_agree(option: object) -> None:
     """The default that the help shows is the one that ClusterConfig has."""
     entry = next(entry for entry in OPTIONS if entry is option)
     value = None if entry.default is None else entry.parse(entry.default)
-    assert value == {**DEFAULTS, "k8s_version": DEFAULT_VERSION}[entry.field]
+    assert value == {**DEFAULTS, **SESSION_DEFAULTS, "k8s_version": DEFAULT_VERSION}[entry.field]
 
 
 def test_the_three_names_of_an_option() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.boot.claims import MAX_SOCKET_PATH, Claims, make_run_dir, routed_networks
+from pytest_kubernix.boot.claims import Claims, routed_networks
 from pytest_kubernix.errors import ConfigError
 
 
@@ -59,29 +59,3 @@ def test_routes_of_the_machine_are_avoided(tmp_path: Path) -> None:
         + "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
     assert [(device, str(network)) for device, network in routed_networks(table)] == [("docker0", "172.17.0.0/16")]
-
-
-def test_run_directories_are_private_and_never_shared(tmp_path: Path) -> None:
-    """Each cluster has a directory of its own that nobody else can look into."""
-    made = [make_run_dir(tmp_path / "root") for _ in range(3)]
-    assert len({cluster_id for cluster_id, _ in made}) == 3
-    assert all(path.stat().st_mode & 0o777 == 0o700 for _, path in made)
-    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
-
-
-def test_a_root_too_long_for_sockets_says_by_how_much(tmp_path: Path) -> None:
-    """A run directory whose sockets would pass the kernel's limit is refused, and one a little shorter is not."""
-    longest = MAX_SOCKET_PATH - len("/abc123/etcd-peer.sock")
-    base = tmp_path / "x"
-    fitting = Path(str(base) + "x" * (longest - len(str(base))))
-    with pytest.raises(ConfigError, match=rf"root=.*{MAX_SOCKET_PATH + 1} bytes long.*at least 1 byte shorter"):
-        make_run_dir(Path(f"{fitting}x"))
-    assert not Path(f"{fitting}x").exists()
-    make_run_dir(fitting)
-
-
-def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    """A root that can't hold directories is an error that says what is allowed."""
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="allowed is a directory that you can write to"):
-        make_run_dir(tmp_path / "file")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix.boot.client import Holder
-from pytest_kubernix.boot.sweep import GUARDIAN_LOCK, HOLDERS_LOCK, sweep
+from pytest_kubernix.boot.rundir import GUARDIAN_LOCK, HOLDERS_LOCK
+from pytest_kubernix.boot.sweep import sweep
 
 
 def cluster(root: Path, cluster_id: str) -> Path:
@@ -20,19 +21,19 @@ def cluster(root: Path, cluster_id: str) -> Path:
 
 def test_dead_clusters_are_removed_and_living_ones_stay(tmp_path: Path) -> None:
     """Only a cluster that neither a holder nor a guardian lives for is swept."""
-    dead, held, guarded = (cluster(tmp_path, name) for name in ("aaaaaa", "bbbbbb", "cccccc"))
+    dead, held, guarded = (cluster(tmp_path, name) for name in ("aaaaaaaa", "bbbbbbbb", "cccccccc"))
     holder = Holder(held)
     guardian = os.open(guarded / GUARDIAN_LOCK, os.O_RDWR)
     fcntl.flock(guardian, fcntl.LOCK_EX)
     try:
-        assert sweep(tmp_path) == ["aaaaaa"]
+        assert sweep(tmp_path) == ["aaaaaaaa"]
         assert not dead.exists()
         assert (held / "etcd").exists()
         assert (guarded / "etcd").exists()
     finally:
         os.close(guardian)
         holder.release()
-    assert sorted(sweep(tmp_path)) == ["bbbbbb", "cccccc"]
+    assert sorted(sweep(tmp_path)) == ["bbbbbbbb", "cccccccc"]
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
@@ -41,16 +42,16 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     elsewhere.mkdir()
     root = tmp_path / "root"
     (root / "notes").mkdir(parents=True)
-    (root / "abcdef").touch()
-    (root / "aaaaaa").symlink_to(elsewhere)
+    (root / "abcdefef").touch()
+    (root / "aaaaaaaa").symlink_to(elsewhere)
     assert sweep(root) == []
-    assert {path.name for path in root.iterdir()} == {"notes", "abcdef", "aaaaaa"}
+    assert {path.name for path in root.iterdir()} == {"notes", "abcdefef", "aaaaaaaa"}
     assert elsewhere.exists()
 
 
 def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
     """A test that forks doesn't keep a cluster alive after the process that held it is gone."""
-    run_dir = cluster(tmp_path, "aaaaaa")
+    run_dir = cluster(tmp_path, "aaaaaaaa")
     holder = Holder(run_dir)
     alive, say_alive = os.pipe()
     wait, go = os.pipe()
@@ -63,7 +64,7 @@ def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
     try:
         os.read(alive, 1)
         holder.release()
-        assert sweep(tmp_path) == ["aaaaaa"]
+        assert sweep(tmp_path) == ["aaaaaaaa"]
     finally:
         for descriptor in (wait, go, alive, say_alive):
             os.close(descriptor)

@@ -1,0 +1,99 @@
+"""The run directory of a cluster: where it is, what its files are called, who it belongs to.
+Short, since socket paths are limited, and private, since it holds keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+
+from ..errors import ConfigError
+
+CONTROL_SOCKET = "control.sock"
+GUARDIAN_LOCK = "guardian.lock"
+GUARDIAN_LOG = "guardian.log"
+HANDLE = "handle.json"
+HOLDERS_LOCK = "holders.lock"
+NAME = "name"
+START_LOCK = "start.lock"
+STARTER = "starter"
+
+ID_DIGITS = 8
+CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
+MAX_SOCKET_PATH = 107
+LONGEST_SOCKET = "etcd-peer.sock"
+
+
+def default_root() -> Path:
+    """Where run directories are unless told otherwise: short, since socket paths are limited, and private."""
+    return Path(tempfile.gettempdir()) / f"kubernix-{os.getuid()}"
+
+
+def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
+    """Make the run directory of a cluster.
+
+    Args:
+        root: Directory that holds run directories; None is the default.
+        cluster_id: Id of a cluster that is shared, whose directory may be there already; "" makes a new one.
+
+    Returns:
+        Its directory, mode 0700, named by the cluster's id.
+
+    Raises:
+        ConfigError: The directory is not ours, can't be written to, or its path is too long for sockets.
+    """
+    chosen = root is not None
+    root = (root or default_root()).absolute()
+    longest = len(os.fsencode(root)) + 1 + ID_DIGITS + 1 + len(LONGEST_SOCKET)
+    if longest > MAX_SOCKET_PATH:
+        excess = longest - MAX_SOCKET_PATH
+        raise ConfigError(
+            "root",
+            root,
+            f"the paths of its sockets would be {longest} bytes long; allowed are {MAX_SOCKET_PATH}, "
+            f"so it must be at least {excess} byte{'s' if excess > 1 else ''} shorter",
+        )
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = root.stat().st_uid
+        # In a directory that someone else owns, that someone could swap what we write.
+        if not chosen and owner != os.getuid():
+            raise ConfigError(
+                "root", root, f"belongs to user {owner}; allowed is a directory that only you can write to"
+            )
+        while True:
+            run_dir = root / (cluster_id or secrets.token_hex(ID_DIGITS // 2))
+            try:
+                run_dir.mkdir(mode=0o700, exist_ok=bool(cluster_id))
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                # The last cluster that left took the directory along.
+                root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                continue
+            return run_dir
+    except OSError as error:
+        raise ConfigError(
+            "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
+        ) from error
+
+
+def run_dirs(root: Path) -> list[Path]:
+    """The run directories of this user below a root; what is not named like one, or is a link, is not ours."""
+    try:
+        entries = sorted(root.iterdir())
+    except OSError:
+        return []
+    return [path for path in entries if CLUSTER_ID.fullmatch(path.name) and _is_mine(path)]
+
+
+def _is_mine(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        # It went while we looked.
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()

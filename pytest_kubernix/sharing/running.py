@@ -1,0 +1,133 @@
+"""Clusters that run on this machine: listing them, telling them apart, ending them by name or id.
+What the command line and `--kubernix-reuse` know of clusters that they did not start."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..boot.connection import Connection
+from ..boot.rundir import CONTROL_SOCKET, HANDLE, NAME, default_root, run_dirs
+from ..config import ClusterConfig
+from ..errors import ClusterGone, KubernixError
+from ..handle import ClusterHandle
+
+# A guardian answers at once; one that is stopped must not stop a listing of the others.
+ASK_TIMEOUT = 5.0
+
+# Settings that say how a cluster is made and watched, not what it is.
+NOT_COMPARED = ("driver", "root", "boot_timeout", "log_level")
+
+
+@dataclass(frozen=True)
+class RunningInfo:
+    """A cluster that runs on this machine, as seen from outside.
+
+    Attributes:
+        cluster_id: Its id.
+        name: The name it is kept under, or "".
+        run_dir: Its directory.
+        state: "ready", "booting", …; or "silent" when its guardian does not answer.
+        holders: Who holds it.
+        kept: Whether it stays when nobody does.
+        handle: How to reach it, once it is ready.
+    """
+
+    cluster_id: str
+    name: str
+    run_dir: Path
+    state: str
+    holders: tuple[str, ...]
+    kept: bool
+    handle: ClusterHandle | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for scripts."""
+        handle = self.handle
+        return {
+            "id": self.cluster_id,
+            "name": self.name,
+            "state": self.state,
+            "holders": list(self.holders),
+            "kept": self.kept,
+            "k8s_version": handle.k8s_version if handle else "",
+            "nodes": len(handle.nodes) if handle else 0,
+            "kubeconfig": str(handle.kubeconfig) if handle else "",
+            "run_dir": str(self.run_dir),
+        }
+
+
+def running(root: Path | None = None) -> list[RunningInfo]:
+    """Every cluster of this user below a root directory whose guardian lives."""
+    found = []
+    for run_dir in run_dirs(root or default_root()):
+        with contextlib.suppress(ClusterGone, OSError):
+            found.append(_look(run_dir))
+    return found
+
+
+def _look(run_dir: Path) -> RunningInfo:
+    connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name)
+    try:
+        status = connection.request({"op": "status"}, timeout=ASK_TIMEOUT)
+    except TimeoutError:
+        status = {"state": "silent", "holders": [], "kept": False}
+    finally:
+        connection.close()
+    handle = run_dir / HANDLE
+    name = run_dir / NAME
+    return RunningInfo(
+        cluster_id=run_dir.name,
+        name=name.read_text() if name.exists() else "",
+        run_dir=run_dir,
+        state=status["state"],
+        holders=tuple(status["holders"]),
+        kept=status["kept"],
+        handle=ClusterHandle.from_json(handle.read_text()) if handle.exists() else None,
+    )
+
+
+def how_to_reach(handle: ClusterHandle) -> str:
+    """Lines that say how to reach a cluster that stays, and how to remove it."""
+    return (
+        f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {len(handle.nodes)} nodes) is left running\n"
+        f"  reach it:  export KUBECONFIG={handle.kubeconfig} PATH={handle.kubectl.parent}:$PATH\n"
+        f"  remove it: pytest-kubernix down {handle.cluster_id}"
+    )
+
+
+def find(word: str, root: Path | None = None) -> RunningInfo:
+    """The running cluster with that name or id.
+
+    Raises:
+        KubernixError: There is none; it says which there are.
+    """
+    there = running(root)
+    for info in there:
+        if word in (info.name, info.cluster_id):
+            return info
+    known = ", ".join(info.name or info.cluster_id for info in there) or "none"
+    raise KubernixError(f"no running cluster {word!r}; running: {known}")
+
+
+def difference(asked: ClusterConfig, there: dict[str, Any]) -> list[str]:
+    """How a running cluster differs from what is asked for, a line for each setting; empty when it will do.
+
+    Args:
+        asked: What is asked for; settings that leave the choice open (no CIDR, port 0) match any.
+        there: The configuration of the running cluster, as in its handle.
+    """
+    lines = []
+    for name, value in asked.to_json().items():
+        has = there.get(name)
+        if name in NOT_COMPARED or value == has or (name in ("cidr", "api_port") and not value):
+            continue
+        lines.append(f"{name}: {_shown(has)} there, {_shown(value)} asked for")
+    return lines
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,83 @@
+"""Share: by what name processes find each other's cluster, and who they are.
+Pure: read from options and from what pytest-xdist tells its workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ..boot.client import Meeting
+from ..boot.rundir import ID_DIGITS
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a cluster is shared.
+
+    Attributes:
+        key: What all who share it have in common, or "" for a cluster of one process alone.
+        who: This process as others are told of it, such as "gw3 (pid 4711)".
+        controller: PID of the process that outlives the workers, or 0; the cluster lives as long as it does.
+        name: Name under which it is left running and found again, or "".
+    """
+
+    key: str = ""
+    who: str = ""
+    controller: int = 0
+    name: str = ""
+
+    def of(self, configuration: str, *, changed: bool) -> Share:
+        """The share of one configuration's cluster among those of a test run.
+
+        Args:
+            configuration: Digest of the configuration.
+            changed: Whether it is another than the suite's own.
+        """
+        if self.name:
+            # The suite's own cluster goes by the plain name: asking for another configuration under it is
+            # a mismatch to be told, not another cluster.
+            return named(f"{self.name}-{configuration}", self.who) if changed else self
+        return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
+
+    def meeting(self) -> Meeting:
+        """Where those who share it meet."""
+        cluster_id = hashlib.sha256(self.key.encode()).hexdigest()[:ID_DIGITS] if self.key else ""
+        return Meeting(cluster_id, self.who, self.controller, self.name)
+
+    def alone(self) -> Share:
+        """The share of a cluster that this process has for itself."""
+        return Share(who=self.who)
+
+
+def named(name: str, who: str) -> Share:
+    """The share of a cluster that is left running under a name.
+
+    Args:
+        name: As users type it.
+        who: This process as others are told of it.
+    """
+    return Share(f"{os.getuid()}/named/{name}", who, name=name)
+
+
+def share_of(worker_input: dict[str, Any] | None, *, scope: str, reuse: str = "") -> Share:
+    """The share of this process.
+
+    Args:
+        worker_input: What pytest-xdist gave this worker, or None in a run without workers.
+        scope: "session": all workers share; "worker": each has its own.
+        reuse: Name of a cluster to find again, or "".
+    """
+    pid = os.getpid()
+    worker = worker_input.get("workerid", "worker") if worker_input else ""
+    who = f"{worker or 'pytest'} (pid {pid})"
+    if reuse:
+        return named(f"{reuse}-{worker}" if worker and scope == "worker" else reuse, who)
+    if not worker_input or scope == "worker":
+        return Share(who=who)
+    controller = worker_input.get("kubernix_controller", 0)
+    # A controller on another machine is not one that a guardian here could watch.
+    watched = controller if controller == os.getppid() else 0
+    return Share(f"{os.getuid()}/run/{worker_input['testrunuid']}", who, watched)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_kubernix.boot.rundir import MAX_SOCKET_PATH, make_run_dir, run_dirs
+from pytest_kubernix.errors import ConfigError
+
+
+def test_run_directories_are_private_and_never_shared(tmp_path: Path) -> None:
+    """Each cluster has a directory of its own that nobody else can look into."""
+    made = [make_run_dir(tmp_path / "root") for _ in range(3)]
+    assert len(set(made)) == 3
+    assert all(path.stat().st_mode & 0o777 == 0o700 for path in made)
+    assert (tmp_path / "root").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_root_too_long_for_sockets_says_by_how_much(tmp_path: Path) -> None:
+    """A run directory whose sockets would pass the kernel's limit is refused, and one a little shorter is not."""
+    longest = MAX_SOCKET_PATH - len("/abcd1234/etcd-peer.sock")
+    base = tmp_path / "x"
+    fitting = Path(str(base) + "x" * (longest - len(str(base))))
+    with pytest.raises(ConfigError, match=rf"root=.*{MAX_SOCKET_PATH + 1} bytes long.*at least 1 byte shorter"):
+        make_run_dir(Path(f"{fitting}x"))
+    assert not Path(f"{fitting}x").exists()
+    make_run_dir(fitting)
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    """A root that can't hold directories is an error that says what is allowed."""
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="allowed is a directory that you can write to"):
+        make_run_dir(tmp_path / "file")
+
+
+def test_a_shared_run_directory_is_met_in(tmp_path: Path) -> None:
+    """Everybody who asks for the directory of one shared cluster gets the same one."""
+    assert make_run_dir(tmp_path, "abcd1234") == make_run_dir(tmp_path, "abcd1234") == tmp_path / "abcd1234"
+
+
+def test_only_directories_of_clusters_are_listed(tmp_path: Path) -> None:
+    """Files, links and directories with other names are not taken for clusters."""
+    cluster = make_run_dir(tmp_path)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "abcdef12").touch()
+    (tmp_path / "aaaaaaaa").symlink_to(cluster)
+    assert run_dirs(tmp_path) == [cluster]
+    assert run_dirs(tmp_path / "missing") == []
