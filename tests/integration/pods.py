@@ -152,7 +152,7 @@ def listening(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") ->
 class Quiet(BaseHTTPRequestHandler):
     """Answers every GET with "here"; writes no log."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         self.answer(b"here\n", "text/plain")
 
     def answer(self, body: bytes, kind: str) -> None:
@@ -162,8 +162,25 @@ class Quiet(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         pass
+
+
+def exercise(cluster: Cluster) -> None:
+    """Let a cluster do what touches the machine most: pods, volumes, mounts in memory, ports, Services."""
+    kubectl = cluster.kubectl
+    kubectl.wait("serviceaccount/default", "create", namespace="default")
+    main = {
+        "ports": [{"containerPort": PORT, "hostPort": 8081}],
+        "volumeMounts": [{"name": "ram", "mountPath": "/ram"}],
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    volumes = [{"name": "ram", "emptyDir": {"medium": "Memory"}}]
+    kubectl.apply(
+        [pod("busy", main=main, volumes=volumes), service("busy", "busy", type="NodePort")], namespace="default"
+    )
+    address(kubectl, "default", "busy")
+    assert fetch(node_address(kubectl, "node-1"), port=8081) == (200, "busy\n")
 
 
 def descendants(pid: int) -> list[int]:

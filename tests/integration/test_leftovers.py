@@ -11,17 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix import BootError, Cluster, ClusterFactory
+from pytest_kubernix import BootError, ClusterFactory
 from pytest_kubernix.options import OPTIONS
 
 from .components import Dying, NoExecutable, boot
 from .machine import report, settled, snapshot
-from .pods import PORT, address, eventually, fetch, guardian_of, node_address, pod, service
+from .pods import eventually, exercise, guardian_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 # What is seen of a cluster on its machine while it lives; everything else is inside its namespaces.
-SEEN = ("abstract socket", "address", "cgroup", "link", "listening", "network namespace", "process", "route", "run directory")
+SEEN = (
+    "abstract socket",
+    "address",
+    "cgroup",
+    "link",
+    "listening",
+    "network namespace",
+    "process",
+    "route",
+    "run directory",
+)
 
 
 @pytest.fixture
@@ -32,23 +42,6 @@ def root() -> Iterator[Path]:
         yield folder / "r"
     finally:
         shutil.rmtree(folder)
-
-
-def exercise(cluster: Cluster) -> None:
-    """Let a cluster do what touches the machine most: pods, volumes, mounts in memory, ports, Services."""
-    kubectl = cluster.kubectl
-    kubectl.wait("serviceaccount/default", "create", namespace="default")
-    main = {
-        "ports": [{"containerPort": PORT, "hostPort": 8081}],
-        "volumeMounts": [{"name": "ram", "mountPath": "/ram"}],
-        "resources": {"limits": {"memory": "64Mi"}},
-    }
-    volumes = [{"name": "ram", "emptyDir": {"medium": "Memory"}}]
-    kubectl.apply(
-        [pod("busy", main=main, volumes=volumes), service("busy", "busy", type="NodePort")], namespace="default"
-    )
-    address(kubectl, "default", "busy")
-    assert fetch(node_address(kubectl, "node-1"), port=8081) == (200, "busy\n")
 
 
 def test_the_machine_is_as_before(kubernix_cluster_factory: ClusterFactory, root: Path) -> None:
@@ -73,13 +66,14 @@ def test_the_machine_is_as_before(kubernix_cluster_factory: ClusterFactory, root
         assert kinds["process"]
     finally:
         cluster.stop()
-    assert not root.exists()
     changes = settled(before)
     assert not changes, report(changes)
 
 
 @pytest.mark.parametrize("nodes", [0, 1])
-@pytest.mark.parametrize("component", [Dying("stillborn", last=True), NoExecutable("stillborn")], ids=["dies", "is-none"])
+@pytest.mark.parametrize(
+    "component", [Dying("stillborn", last=True), NoExecutable("stillborn")], ids=["dies", "is-none"]
+)
 def test_a_failed_boot_leaves_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: Dying | NoExecutable, nodes: int
 ) -> None:
@@ -88,7 +82,6 @@ def test_a_failed_boot_leaves_nothing(
     before = snapshot(root)
     with pytest.raises(BootError, match="phase NodeAgent failed"):
         boot(component, nodes=nodes, root=root)
-    assert not root.exists()
     changes = settled(before)
     assert not changes, report(changes)
 
@@ -119,7 +112,7 @@ SUITE = """
 import threading
 from pathlib import Path
 
-from tests.integration.test_leftovers import exercise
+from tests.integration.pods import exercise
 
 def test_busy(kubernix):
     exercise(kubernix)
@@ -170,11 +163,8 @@ def test_pytest_is_ended(root: Path, tmp_path: Path, number: signal.Signals, mom
     output = (tmp_path / "output").read_text()
     if number is signal.SIGINT:
         assert process.returncode == pytest.ExitCode.INTERRUPTED, output
-        # pytest returns only when all is gone.
-        assert not root.exists(), output
     changes = settled(before, timeout=20)
     assert not changes, report(changes) + output
-    assert not root.exists()
 
 
 def start_suite(directory: Path, root: Path, text: str, *args: str) -> subprocess.Popen[bytes]:

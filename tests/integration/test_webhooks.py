@@ -58,7 +58,7 @@ class Https(Quiet):
 
     server: HttpsServer
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
         self.answer(json.dumps(self.server.respond(self, None)).encode(), "application/json")
 
     def do_POST(self) -> None:  # noqa: N802 - the standard library's name
@@ -175,9 +175,7 @@ def test_a_webhook_in_the_test_process(kubernix: Cluster, kubernix_namespace: st
     assert {"denied", "admitted"} <= set(asked)
 
 
-def test_a_mutating_webhook_in_the_test_process(
-    kubernix: Cluster, kubernix_namespace: str, tmp_path: Path
-) -> None:
+def test_a_mutating_webhook_in_the_test_process(kubernix: Cluster, kubernix_namespace: str, tmp_path: Path) -> None:
     """A webhook of this process changes objects on their way in."""
     patch = json.dumps([{"op": "add", "path": "/data", "value": {"added": "by the webhook"}}])
     encoded = base64.b64encode(patch.encode()).decode()
@@ -252,7 +250,7 @@ def test_an_aggregated_api(kubernix: Cluster, kubernix_namespace: str, tmp_path:
     host = node_address(kubectl, "node-1").rpartition(".")[0] + ".1"
     server = HttpsServer(host, tmp_path, respond, name=f"api.{namespace}.svc")
     with server.running() as port:
-        objects = [
+        objects: list[dict[str, Any]] = [
             {
                 "apiVersion": "v1",
                 "kind": "Service",

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -88,12 +89,16 @@ class Kernel:
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     made = Kernel(tmp_path / "cgroup")
+    mkdir(made.root)
+    # Functions, because a class hands its instances to nothing else.
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "mkdir", lambda path, *args, **kwargs: made.mkdir(path, *args, **kwargs))
-        patched.setattr(Path, "write_text", lambda path, text: made.write_text(path, text))
-        patched.setattr(Path, "rmdir", lambda path: made.rmdir(path))
-        mkdir(made.root)
+        for name in ("mkdir", "write_text", "rmdir"):
+            patched.setattr(Path, name, partialmethod(_call, getattr(made, name)))
         yield made
+
+
+def _call(path: Path, function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    return function(path, *args, **kwargs)
 
 
 def test_version_2_passes_controllers_down_to_the_node(kernel: Kernel) -> None:

@@ -159,6 +159,7 @@ func serve(arguments []string) int {
 	port := flags.Int("port", 8080, "port to listen on")
 	certificate := flags.String("tls-cert", "", "certificate `FILE`; with -tls-key, serve HTTPS")
 	key := flags.String("tls-key", "", "private key `FILE`")
+	bodyFile := flags.String("body-file", "", "answer / with this `FILE`, read anew for each request, instead of the hostname")
 	flags.DurationVar(&fetchTimeout, "timeout", fetchTimeout, "for what /url fetches")
 	flags.Parse(arguments)
 	if flags.NArg() > 0 {
@@ -169,6 +170,13 @@ func serve(arguments []string) int {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", answerHostname)
+	if *bodyFile != "" {
+		mux = http.NewServeMux()
+		// A mounted ConfigMap changes under a running pod, so nothing of it is kept.
+		mux.HandleFunc("/{$}", func(response http.ResponseWriter, request *http.Request) {
+			http.ServeFile(response, request, *bodyFile)
+		})
+	}
 	mux.HandleFunc("/healthz", func(response http.ResponseWriter, _ *http.Request) { fmt.Fprintln(response, "ok") })
 	mux.HandleFunc("/url", answerURL)
 	mux.HandleFunc("/env", answerEnv)
