@@ -200,19 +200,21 @@ class Guardian:
         def on_phase(phase: Phase, count: int, seconds: float | None) -> None:
             if seconds is not None:
                 timings[phase.title] = round(seconds, 3)
+            launcher.note(phase.title, "begins" if seconds is None else "ends")
             self._life.tell({"event": "phase", "phase": phase.title, "count": count, "seconds": seconds})
 
         begin = time.monotonic()
         try:
             await _run_plan(plan, launcher, on_phase)
         except BootError as error:
-            kept = keep_logs(launcher.logs, Path(request["keep_logs"]) / plan.cluster_id)
+            kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
             # Paths in the errors lead into the run directory, which is about to go.
             failures = [KubernixError(str(failure).replace(str(launcher.logs), kept)) for failure in error.failures]
             await self._close()
             # The guardian stays, so that whoever comes later learns the same instead of trying again.
             self._life.fail(wire.pack(BootError(error.phase, failures, logs=kept)))
             return
+        launcher.note("cluster", "ready")
         timings["total"] = round(time.monotonic() - begin, 3)
         handle = {**request["handle"], "timings": timings}
         _publish(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
