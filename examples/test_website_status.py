@@ -26,7 +26,7 @@ DONE = {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyRepl
     ],
 )
 def test_ready_means_all_of_it(change: dict[str, int], phase: str) -> None:
-    """Ready is said only once the Deployment has seen the change and every server is new, ready and wanted."""
+    """Ready means that the Deployment has seen the change and every server is new, ready and wanted."""
     deployed = {"metadata": {"generation": 3}, "status": {**DONE, **change}}
     found = status(WEBSITE, deployed)
     assert found["phase"] == phase

@@ -4,10 +4,12 @@ Other people's clusters come and go meanwhile; a snapshot tells them from ours b
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -224,7 +226,7 @@ def _listeners(processes: dict[int, Process], suspects: dict[int, Process]) -> I
 
 
 def listening_addresses(pid: int) -> list[str]:
-    """What a process listens on, as "address:port", in its own network namespace. UDP counts when it is bound."""
+    """What a process listens on in its own network namespace, as "tcp address:port"; UDP counts when it is bound."""
     inodes = set()
     with contextlib.suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -238,14 +240,11 @@ def listening_addresses(pid: int) -> list[str]:
                 words = line.split()
                 if words[3] == state and words[9] in inodes:
                     host, _, port = words[1].partition(":")
-                    found_addresses.append(f"{_address(host)}:{int(port, 16)}")
+                    found_addresses.append(f"{table} {_address(host)}:{int(port, 16)}")
     return found_addresses
 
 
 def _address(text: str) -> str:
-    import ipaddress
-    import sys
-
     words = [int(text[index : index + 8], 16).to_bytes(4, sys.byteorder) for index in range(0, len(text), 8)]
     return str(ipaddress.ip_address(b"".join(words)))
 

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_kubernix import BootError, Cluster, ClusterFactory
+from pytest_kubernix.options import OPTIONS
+
+from .components import Dying, NoExecutable, boot
+from .machine import report, settled, snapshot
+from .pods import PORT, address, eventually, fetch, guardian_of, node_address, pod, service
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+# What is seen of a cluster on its machine while it lives; everything else is inside its namespaces.
+SEEN = ("abstract socket", "address", "cgroup", "link", "listening", "network namespace", "process", "route", "run directory")
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A directory for run directories that nobody else uses. Short, since sockets are made below it."""
+    folder = Path(tempfile.mkdtemp(prefix="kxt-"))
+    try:
+        yield folder / "r"
+    finally:
+        shutil.rmtree(folder)
+
+
+def exercise(cluster: Cluster) -> None:
+    """Let a cluster do what touches the machine most: pods, volumes, mounts in memory, ports, Services."""
+    kubectl = cluster.kubectl
+    kubectl.wait("serviceaccount/default", "create", namespace="default")
+    main = {
+        "ports": [{"containerPort": PORT, "hostPort": 8081}],
+        "volumeMounts": [{"name": "ram", "mountPath": "/ram"}],
+        "resources": {"limits": {"memory": "64Mi"}},
+    }
+    volumes = [{"name": "ram", "emptyDir": {"medium": "Memory"}}]
+    kubectl.apply(
+        [pod("busy", main=main, volumes=volumes), service("busy", "busy", type="NodePort")], namespace="default"
+    )
+    address(kubectl, "default", "busy")
+    assert fetch(node_address(kubectl, "node-1"), port=8081) == (200, "busy\n")
+
+
+def test_the_machine_is_as_before(kubernix_cluster_factory: ClusterFactory, root: Path) -> None:
+    """While a cluster works, the machine has one link with its routes and a cgroup more, and afterwards nothing."""
+    before = snapshot(root)
+    cluster = kubernix_cluster_factory(nodes=1, root=root)
+    try:
+        exercise(cluster)
+        changes = before.changes(snapshot(root))
+        name = cluster.handle.cluster_id
+        unexpected = [
+            line
+            for line in changes
+            if not line.startswith("+ ") or not any(line[2:].startswith(f"{kind}: ") for kind in SEEN)
+        ]
+        assert not unexpected, report(unexpected)
+        kinds = {kind: [line for line in changes if line.startswith(f"+ {kind}: ")] for kind in SEEN}
+        assert kinds["link"] == [f"+ link: kx-{name}"]
+        # The peer's index follows the name in some listings.
+        assert all(f"dev=kx-{name}" in line for line in kinds["route"])
+        assert all(f"kubernix/{name}" in line or line.endswith("/kubernix") for line in kinds["cgroup"])
+        assert kinds["process"]
+    finally:
+        cluster.stop()
+    assert not root.exists()
+    changes = settled(before)
+    assert not changes, report(changes)
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+@pytest.mark.parametrize("component", [Dying("stillborn", last=True), NoExecutable("stillborn")], ids=["dies", "is-none"])
+def test_a_failed_boot_leaves_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: Dying | NoExecutable, nodes: int
+) -> None:
+    """A boot that fails in its last phase takes everything along that the earlier phases had started."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    before = snapshot(root)
+    with pytest.raises(BootError, match="phase NodeAgent failed"):
+        boot(component, nodes=nodes, root=root)
+    assert not root.exists()
+    changes = settled(before)
+    assert not changes, report(changes)
+
+
+def test_a_guardian_that_is_killed_takes_its_cluster_along(
+    kubernix_cluster_factory: ClusterFactory, root: Path
+) -> None:
+    """When the guardian dies, the kernel ends all processes and links of the cluster; stopping it clears the rest."""
+    before = snapshot(root)
+    cluster = kubernix_cluster_factory(nodes=1, root=root)
+    try:
+        exercise(cluster)
+        assert cluster.handle.run_dir
+        os.kill(guardian_of(cluster.handle.run_dir), signal.SIGKILL)
+
+        def remains() -> list[str]:
+            kept = ("+ run directory: ", "+ cgroup: ")
+            return [line for line in before.changes(snapshot(root)) if not line.startswith(kept)]
+
+        eventually(lambda: not remains(), timeout=10, what="the end of every process, link and claim")
+    finally:
+        cluster.stop()
+    changes = settled(before)
+    assert not changes, report(changes)
+
+
+SUITE = """
+import threading
+from pathlib import Path
+
+from tests.integration.test_leftovers import exercise
+
+def test_busy(kubernix):
+    exercise(kubernix)
+    Path("in-the-test").touch()
+    threading.Event().wait()
+"""
+
+# Moment → what is there by then, below the root of run directories or the suite's directory.
+MOMENTS = {
+    "claim": "*/holders.lock",
+    "boot": "*/etcd.sock",
+    "nodes": "*/logs/kubelet-node-1.log",
+    "test": "in-the-test",
+}
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        *((signal.SIGKILL, moment) for moment in MOMENTS),
+        (signal.SIGTERM, "boot"),
+        (signal.SIGTERM, "test"),
+        (signal.SIGINT, "claim"),
+        (signal.SIGINT, "boot"),
+        (signal.SIGINT, "nodes"),
+        (signal.SIGINT, "test"),
+    ],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else value,
+)
+def test_pytest_is_ended(root: Path, tmp_path: Path, number: signal.Signals, moment: str) -> None:
+    """Whenever and however pytest is ended, everything of its cluster ends with it."""
+    before = snapshot(root)
+    process = start_suite(tmp_path, root, SUITE)
+    try:
+        place = tmp_path if moment == "test" else root
+
+        def reached() -> bool:
+            assert process.poll() is None or pytest.fail((tmp_path / "output").read_text())
+            return any(place.glob(MOMENTS[moment]))
+
+        eventually(reached, timeout=60, what=f"the moment {moment}")
+        # As a terminal does it: to the whole group.
+        os.killpg(process.pid, number)
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
+    output = (tmp_path / "output").read_text()
+    if number is signal.SIGINT:
+        assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+        # pytest returns only when all is gone.
+        assert not root.exists(), output
+    changes = settled(before, timeout=20)
+    assert not changes, report(changes) + output
+    assert not root.exists()
+
+
+def start_suite(directory: Path, root: Path, text: str, *args: str) -> subprocess.Popen[bytes]:
+    """pytest as a process of its own, on one node; what it prints is in the file "output"."""
+    (directory / "test_suite.py").write_text(text)
+    ours = {"PYTEST_ADDOPTS", "KUBECONFIG", *(option.env for option in OPTIONS)}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    repository = str(Path(__file__).parent.parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), repository]))
+    with (directory / "output").open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kubernix-nodes=1",
+             f"--kubernix-root={root}", *args],
+            cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
