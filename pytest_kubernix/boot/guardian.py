@@ -207,6 +207,7 @@ class Guardian:
         try:
             await _run_plan(plan, launcher, on_phase)
         except BootError as error:
+            launcher.note("cluster", "failed")
             kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
             # Paths in the errors lead into the run directory, which is about to go.
             failures = [KubernixError(str(failure).replace(str(launcher.logs), kept)) for failure in error.failures]

@@ -43,6 +43,13 @@ class Kubelet(Component):
             "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
             "spec": {"podCIDR": pods, "podCIDRs": [pods]},
+            # kube-proxy looks for the node's address once, and then not again for a second.
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": ctx.network.node_ip(self.node)},
+                    {"type": "Hostname", "address": name},
+                ]
+            },
         }
         return ComponentPlan(
             name=self.name,
