@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+ETCD_SOCKET = "etcd.sock"
 CONTROL_SOCKET = "control.sock"
 GUARDIAN_LOCK = "guardian.lock"
 GUARDIAN_LOG = "guardian.log"

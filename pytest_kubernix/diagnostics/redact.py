@@ -60,7 +60,7 @@ class Redactor:
         clean: dict[str, Any] = self._clean(item)
         return clean
 
-    def _clean(self, value: Any) -> Any:  # noqa: ANN401 - JSON
+    def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):

@@ -107,7 +107,9 @@ def _api_sections(known: Diagnostics, kubectl: Kubectl, namespace: str | None, s
     if events:
         latest = sorted(events, key=event_time)[-MAX_EVENTS:]
         table = events_table(latest, now=now, namespaces=not namespace)
-        found.append((f"kubernix: {'events' if namespace else 'warnings'} of {where}", _table(events, MAX_EVENTS, table)))
+        found.append(
+            (f"kubernix: {'events' if namespace else 'warnings'} of {where}", _table(events, MAX_EVENTS, table))
+        )
     return found + _logs(api, unwell)
 
 
