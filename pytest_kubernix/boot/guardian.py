@@ -30,7 +30,7 @@ from .life import Caller, Life
 from .logs import keep_logs, log
 from .netns import isolate
 from .process import Spawner
-from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK
+from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, leave_root
 from .sequence import OnPhase, run_phases
 
 # A plan for 64 nodes is about a megabyte.
@@ -265,6 +265,21 @@ class Guardian:
 
 
 async def _run_plan(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
+    """Boot to the end, unless a component that was ready dies meanwhile: then nothing is worth waiting for."""
+    phases = asyncio.ensure_future(_run_phases(plan, launcher, on_phase))
+    try:
+        either: list[asyncio.Future[Any]] = [phases, launcher.died]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not phases.done():
+            phases.cancel()
+            await asyncio.gather(phases, return_exceptions=True)
+    if phases.cancelled():
+        raise BootError("boot", [launcher.died.result()])
+    await phases
+
+
+async def _run_phases(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
     try:
         launcher.prepare()
         await run_phases(plan.by_phase(), launcher, on_phase)
@@ -305,7 +320,6 @@ def main() -> None:
         traceback.print_exc()
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            run_dir.parent.rmdir()
+        leave_root(run_dir.parent)
         # The thread that waits for holders may still be in its system call.
         os._exit(0)

@@ -47,6 +47,7 @@ class PlanLauncher:
         processes: Component → its process.
         expected: Components whose end somebody asked for.
         deaths: Components that died by themselves, in order.
+        died: Resolves when the first of them has died.
         timeline: (component, node or phase, what happened to it, seconds since the boot began), in order.
     """
 
@@ -66,6 +67,7 @@ class PlanLauncher:
         self.expected: set[str] = set()
         self.deaths: list[Death] = []
         self.timeline: list[tuple[str, str, float]] = []
+        self.died: asyncio.Future[ComponentError] = asyncio.get_running_loop().create_future()
         self._begin = time.monotonic()
         self._made: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Process]] = {}
@@ -178,9 +180,17 @@ class PlanLauncher:
     def _ended(self, process: Process) -> None:
         if process.name in self.expected or self.processes.get(process.name) is not process:
             return
+        if not self._is_up(process.name):
+            # Whoever waits for it to become ready tells of that.
+            return
+        if not self.died.done():
+            self.died.set_result(process.died("on its own, after it had been ready"))
         death = Death(process.name, time.time(), str(process.died("on its own")))
         self.deaths.append(death)
         log(death.text.splitlines()[0])
+
+    def _is_up(self, name: str) -> bool:
+        return (name, "ready") in [(who, what) for who, what, _ in self.timeline]
 
     async def stop(self, names: Sequence[str]) -> list[str]:
         """Stop components in the order given; returns what went wrong, a line each."""
