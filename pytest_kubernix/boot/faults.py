@@ -143,6 +143,9 @@ class _Restarter:
         self._launcher = launcher
         self._deadline = deadline
 
+    def begin(self, component: ComponentPlan) -> None:
+        """What a node's components wait for is in other nodes or on the host, and runs."""
+
     async def start(self, component: ComponentPlan) -> None:
         await self._launcher.start(component, self._deadline)
 

@@ -30,7 +30,7 @@ from .life import Caller, Life
 from .logs import keep_logs, log
 from .netns import isolate
 from .process import Spawner
-from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK
+from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, leave_root
 from .sequence import OnPhase, run_phases
 
 # A plan for 64 nodes is about a megabyte.
@@ -200,19 +200,22 @@ class Guardian:
         def on_phase(phase: Phase, count: int, seconds: float | None) -> None:
             if seconds is not None:
                 timings[phase.title] = round(seconds, 3)
+            launcher.note(phase.title, "begins" if seconds is None else "ends")
             self._life.tell({"event": "phase", "phase": phase.title, "count": count, "seconds": seconds})
 
         begin = time.monotonic()
         try:
             await _run_plan(plan, launcher, on_phase)
         except BootError as error:
-            kept = keep_logs(launcher.logs, Path(request["keep_logs"]) / plan.cluster_id)
+            launcher.note("cluster", "failed")
+            kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
             # Paths in the errors lead into the run directory, which is about to go.
             failures = [KubernixError(str(failure).replace(str(launcher.logs), kept)) for failure in error.failures]
             await self._close()
             # The guardian stays, so that whoever comes later learns the same instead of trying again.
             self._life.fail(wire.pack(BootError(error.phase, failures, logs=kept)))
             return
+        launcher.note("cluster", "ready")
         timings["total"] = round(time.monotonic() - begin, 3)
         handle = {**request["handle"], "timings": timings}
         _publish(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
@@ -262,6 +265,21 @@ class Guardian:
 
 
 async def _run_plan(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
+    """Boot to the end, unless a component that was ready dies meanwhile: then nothing is worth waiting for."""
+    phases = asyncio.ensure_future(_run_phases(plan, launcher, on_phase))
+    try:
+        either: list[asyncio.Future[Any]] = [phases, launcher.died]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not phases.done():
+            phases.cancel()
+            await asyncio.gather(phases, return_exceptions=True)
+    if phases.cancelled():
+        raise BootError("boot", [launcher.died.result()])
+    await phases
+
+
+async def _run_phases(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
     try:
         launcher.prepare()
         await run_phases(plan.by_phase(), launcher, on_phase)
@@ -302,7 +320,6 @@ def main() -> None:
         traceback.print_exc()
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            run_dir.parent.rmdir()
+        leave_root(run_dir.parent)
         # The thread that waits for holders may still be in its system call.
         os._exit(0)

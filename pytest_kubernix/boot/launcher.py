@@ -4,6 +4,7 @@ Knows what was started, what died by itself since, and how to end it all."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class PlanLauncher:
         processes: Component → its process.
         expected: Components whose end somebody asked for.
         deaths: Components that died by themselves, in order.
+        died: Resolves when the first of them has died.
         timeline: (component, node or phase, what happened to it, seconds since the boot began), in order.
     """
 
@@ -65,8 +67,11 @@ class PlanLauncher:
         self.expected: set[str] = set()
         self.deaths: list[Death] = []
         self.timeline: list[tuple[str, str, float]] = []
+        self.died: asyncio.Future[ComponentError] = asyncio.get_running_loop().create_future()
         self._begin = time.monotonic()
         self._made: dict[str, asyncio.Task[None]] = {}
+        self._begun: dict[str, asyncio.Task[Process]] = {}
+        self._usable: dict[str, asyncio.Event] = {component.name: asyncio.Event() for component in plan.components}
 
     def prepare(self) -> None:
         """Write the host's files and begin to make the namespaces, which components then wait for."""
@@ -102,17 +107,15 @@ class PlanLauncher:
             ComponentError: It died, or was not ready in time; what is left of it was killed.
         """
         deadline = deadline or self.deadline
-        for name in (component.within, *component.requires):
-            if name in self._made:
-                await asyncio.shield(self._made[name])
-        # Once in a cluster's life: what tests did to them since is not undone by a restart.
-        if component.name not in self.processes:
-            for item in component.objects:
-                await self.readiness.create(component.name, item, deadline)
-        self.namespaces.write(component.within, component.files)
-        process = self.spawn(component)
+        if component.name not in self._begun:
+            self._begun[component.name] = asyncio.ensure_future(self._launch(component, deadline))
+        process = await asyncio.shield(self._begun.pop(component.name))
         try:
             log_path = self.log_of(component.name)
+            if component.usable:
+                await self.readiness.wait(component.name, component.usable, deadline, process=process, log=log_path)
+                self._usable[component.name].set()
+                self.note(component.name, "usable")
             await self.readiness.wait(component.name, component.ready, deadline, process=process, log=log_path)
             await self._run_after(component, deadline)
         except BaseException:
@@ -120,6 +123,29 @@ class PlanLauncher:
             await self.spawner.end([process], STOP_TIMEOUT)
             raise
         self.note(component.name, "ready")
+        self._usable[component.name].set()
+
+    def begin(self, component: ComponentPlan) -> None:
+        """Let a component start as soon as what it waits for is ready; `start` then waits for its readiness."""
+        self._begun[component.name] = asyncio.ensure_future(self._begin_early(component))
+
+    async def _begin_early(self, component: ComponentPlan) -> Process:
+        for other in component.waits_for or ():
+            await self._usable[other].wait()
+        return await self._launch(component, self.deadline)
+
+    async def _launch(self, component: ComponentPlan, deadline: Deadline) -> Process:
+        for name in (component.within, *component.requires):
+            if name in self._made:
+                await asyncio.shield(self._made[name])
+        # Once in a cluster's life: what tests did to them since is not undone by a restart.
+        if component.name not in self.processes:
+            for item in component.objects:
+                await self.readiness.create(component.name, item, deadline)
+            for copy in component.copies:
+                await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
+        self.namespaces.write(component.within, component.files)
+        return self.spawn(component)
 
     async def _run_after(self, component: ComponentPlan, deadline: Deadline) -> None:
         log_path = self.log_of(component.name)
@@ -154,9 +180,17 @@ class PlanLauncher:
     def _ended(self, process: Process) -> None:
         if process.name in self.expected or self.processes.get(process.name) is not process:
             return
+        if not self._is_up(process.name):
+            # Whoever waits for it to become ready tells of that.
+            return
+        if not self.died.done():
+            self.died.set_result(process.died("on its own, after it had been ready"))
         death = Death(process.name, time.time(), str(process.died("on its own")))
         self.deaths.append(death)
         log(death.text.splitlines()[0])
+
+    def _is_up(self, name: str) -> bool:
+        return (name, "ready") in [(who, what) for who, what, _ in self.timeline]
 
     async def stop(self, names: Sequence[str]) -> list[str]:
         """Stop components in the order given; returns what went wrong, a line each."""
@@ -169,9 +203,10 @@ class PlanLauncher:
         Returns:
             What went wrong, a line each.
         """
-        for task in self._made.values():
+        tasks = [*self._begun.values(), *self._made.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._made.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.expected.update(self.processes)
         problems = await self.spawner.end(self.spawner.everyone(), STOP_TIMEOUT)
         self.readiness.close()

@@ -3,23 +3,37 @@ And the guardian's own lines."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from .rundir import GUARDIAN_LOG
+
 KEPT_LOGS = 5
+TIMELINE = "timeline.json"
 
 
-def keep_logs(logs: Path, kept: Path) -> str:
-    """Move logs out of a run directory that is about to go; only the newest few are kept.
+def keep_logs(run_dir: Path, kept: Path, timeline: Sequence[tuple[str, str, float]]) -> str:
+    """Copy logs out of a run directory that is about to go; only the newest few boots' are kept.
+
+    Args:
+        run_dir: The run directory.
+        kept: The directory to make, with the logs of components, the guardian's, and the timeline.
+        timeline: What happened so far; see `PlanLauncher`.
 
     Returns:
         Where they are now, or "" when they could not be kept.
     """
     try:
         kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copytree(logs, kept)
+        # A cluster that is kept under a name has the same id each time.
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(run_dir / "logs", kept)
+        (kept / TIMELINE).write_text(json.dumps(timeline))
+        shutil.copy(run_dir / GUARDIAN_LOG, kept)
         older = sorted(kept.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-KEPT_LOGS]
         for path in older:
             shutil.rmtree(path, ignore_errors=True)

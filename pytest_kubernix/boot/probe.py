@@ -9,6 +9,7 @@ import secrets
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class ApiClient:
         self._server = server
         self._files = (ca, cert, key)
         self._context: ssl.SSLContext | None = None
+        # One connection per thread and server: a handshake for each question costs both sides more than the answer.
+        self._local = threading.local()
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -64,18 +67,28 @@ class ApiClient:
         """
         parts = urlsplit(url if "://" in url else self._server + url)
         assert parts.hostname
-        connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=ASK_TIMEOUT, context=self.context)
+        connections: dict[str, http.client.HTTPSConnection] = self._local.__dict__
+        fresh = parts.netloc not in connections
+        connection = connections.setdefault(
+            parts.netloc,
+            http.client.HTTPSConnection(parts.hostname, parts.port, timeout=ASK_TIMEOUT, context=self.context),
+        )
         try:
             connection.request(
                 method,
-                parts.path,
+                f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 body=json.dumps(body) if body is not None else None,
                 headers={"Content-Type": "application/json", "Accept": "application/json"},
             )
             response = connection.getresponse()
             return response.status, response.read()
-        finally:
+        except (OSError, http.client.HTTPException):
             connection.close()
+            del connections[parts.netloc]
+            # A server that was restarted has closed what was kept open; a fresh connection tells the truth.
+            if fresh:
+                raise
+            return self.request(method, url, body)
 
 
 def ask(probe: Probe, api: ApiClient, root: Callable[[str], str]) -> str:

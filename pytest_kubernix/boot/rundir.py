@@ -3,6 +3,7 @@ Short, since socket paths are limited, and private, since it holds keys."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 
+ETCD_SOCKET = "etcd.sock"
 CONTROL_SOCKET = "control.sock"
 GUARDIAN_LOCK = "guardian.lock"
 GUARDIAN_LOG = "guardian.log"
@@ -20,6 +22,9 @@ HOLDERS_LOCK = "holders.lock"
 NAME = "name"
 START_LOCK = "start.lock"
 STARTER = "starter"
+
+# Says of a root directory that it was made for run directories, and may go with the last of them.
+MADE_FOR_US = ".pytest-kubernix"
 
 ID_DIGITS = 8
 CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
@@ -57,10 +62,10 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
             f"so it must be at least {excess} byte{'s' if excess > 1 else ''} shorter",
         )
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = root.stat().st_uid
+        _make_root(root)
+        owner = root.lstat().st_uid
         # In a directory that someone else owns, that someone could swap what we write.
-        if not chosen and owner != os.getuid():
+        if not chosen and (owner != os.getuid() or root.is_symlink()):
             raise ConfigError(
                 "root", root, f"belongs to user {owner}; allowed is a directory that only you can write to"
             )
@@ -72,13 +77,37 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
                 continue
             except FileNotFoundError:
                 # The last cluster that left took the directory along.
-                root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_root(root)
                 continue
             return run_dir
     except OSError as error:
         raise ConfigError(
             "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
         ) from error
+
+
+def _make_root(root: Path) -> None:
+    try:
+        root.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        if not root.is_dir():
+            raise
+    else:
+        (root / MADE_FOR_US).touch()
+
+
+def leave_root(root: Path) -> None:
+    """Remove a root directory that was made for run directories and has none left; any other stays."""
+    marker = root / MADE_FOR_US
+    with contextlib.suppress(OSError):
+        ours = marker.exists() or root == default_root()
+        if ours and {path.name for path in root.iterdir()} <= {MADE_FOR_US}:
+            marker.unlink(missing_ok=True)
+            try:
+                root.rmdir()
+            except OSError:
+                # Somebody came in between; whoever is last to leave does it.
+                marker.touch()
 
 
 def run_dirs(root: Path) -> list[Path]:

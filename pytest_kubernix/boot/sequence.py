@@ -15,6 +15,9 @@ from ..plan.model import ComponentPlan, Phase
 class Launcher(Protocol):
     """Starts and stops single components."""
 
+    def begin(self, component: ComponentPlan) -> None:
+        """Let a component start as soon as what it waits for is ready; called before any `start`."""
+
     async def start(self, component: ComponentPlan) -> None:
         """Start a component and return once it is ready; raises ComponentError."""
 
@@ -48,6 +51,10 @@ async def run_phases(
             fail or to succeed as well, later phases were not begun, and what had started was stopped in reverse.
     """
     started: list[str] = []
+    for _, components in phases:
+        for component in components:
+            if component.waits_for is not None:
+                launcher.begin(component)
     for phase, components in phases:
         begin = time.monotonic()
         on_phase(phase, len(components), None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import cgroups
-from .rundir import GUARDIAN_LOCK, HOLDERS_LOCK, run_dirs
+from .rundir import GUARDIAN_LOCK, HOLDERS_LOCK, leave_root, run_dirs
 
 
 def sweep(root: Path) -> list[str]:
@@ -24,9 +24,7 @@ def sweep(root: Path) -> list[str]:
         The ids of the clusters that were removed.
     """
     removed = [run_dir.name for run_dir in run_dirs(root) if sweep_one(run_dir)]
-    # Whoever is first to leave takes the directory along; a new cluster makes it anew.
-    with contextlib.suppress(OSError):
-        root.rmdir()
+    leave_root(root)
     return removed
 
 
@@ -40,6 +38,7 @@ def sweep_one(run_dir: Path) -> bool:
             for group in _cgroups_of(run_dir.name):
                 cgroups.remove(group)
             shutil.rmtree(run_dir, ignore_errors=True)
+        leave_root(run_dir.parent)
     except FileNotFoundError:
         # Removed by its own guardian, or by another sweep, a moment ago.
         pass

@@ -8,6 +8,11 @@ from ..plan.context import CLUSTER_DOMAIN, ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
 from .etcd import client_socket
 
+# With prepared data the roles are there from the first moment. The hooks that look whether they are wait for
+# a second before they do; nodes can use it. What asks for all of its health (the controller manager) can't.
+HOOKS = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
+USABLE = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in HOOKS)
+
 ISSUER = f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
 
 
@@ -58,6 +63,8 @@ class ApiServer(Component):
             argv=(ctx.program(self.name), *argv),
             env=ctx.environment(),
             files=(File(encryption, ctx.encryption_config),),
+            waits_for=("etcd",),
+            usable=(Probe("http", f"{ctx.server}{USABLE}", private=True),) if ctx.facts.etcd_data else (),
             ready=(Probe("http", f"{ctx.server}/readyz", private=True),),
         )
 

@@ -29,6 +29,7 @@ class CoreDns(Component):
             within=FABRIC,
             files=(File(corefile, self._corefile(ctx)),),
             objects=self._objects(ctx),
+            waits_for=("kube-apiserver",),
             ready=(Probe("http", f"http://{READY}/ready", within=FABRIC),),
         )
 

@@ -43,6 +43,13 @@ class Kubelet(Component):
             "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
             "spec": {"podCIDR": pods, "podCIDRs": [pods]},
+            # kube-proxy looks for the node's address once, and then not again for a second.
+            "status": {
+                "addresses": [
+                    {"type": "InternalIP", "address": ctx.network.node_ip(self.node)},
+                    {"type": "Hostname", "address": name},
+                ]
+            },
         }
         return ComponentPlan(
             name=self.name,
@@ -56,6 +63,7 @@ class Kubelet(Component):
             ),
             # Made beforehand, so that the node has its pod block from the start; the kubelet adopts it.
             objects=(ApiObject("/api/v1/nodes", node),),
+            waits_for=("kube-apiserver", f"containerd/{name}"),
             # The process itself first: after a restart the Node is still Ready from before.
             ready=(
                 Probe("http", HEALTH, within=name),

@@ -48,5 +48,6 @@ class Proxy(Component):
                 File(CONFIG, json.dumps(config, indent=1)),
                 File(KUBECONFIG, ctx.kubeconfigs["kube-proxy"]),
             ),
+            waits_for=("kube-apiserver",),
             ready=(Probe("http", f"http://{HEALTH}/healthz", within=name),),
         )

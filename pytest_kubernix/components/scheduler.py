@@ -38,5 +38,6 @@ class Scheduler(Component):
             phase=self.phase,
             argv=(ctx.program(self.name), *argv),
             env=ctx.environment(),
+            waits_for=("kube-apiserver",),
             ready=(Probe("http", f"https://127.0.0.1:{port}/healthz", private=True),),
         )

@@ -83,7 +83,13 @@ class ComponentRegistry:
             KubernixError: A component's plan contradicts its component, or itself.
         """
         plans = tuple(component.build(ctx) for component in self)
+        phases = {plan.name: plan.phase for plan in plans}
         for component, plan in zip(self, plans, strict=True):
+            for other in plan.waits_for or ():
+                if phases.get(other, plan.phase) >= plan.phase:
+                    raise KubernixError(
+                        f"component {plan.name!r} waits for {other!r}, which is not in an earlier phase"
+                    )
             if (plan.name, plan.phase) != (component.name, component.phase):
                 raise KubernixError(
                     f"component {component.name!r} (phase {component.phase.title}) "

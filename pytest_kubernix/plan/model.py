@@ -16,7 +16,8 @@ FABRIC = "fabric"
 class Phase(IntEnum):
     """When a component starts. Members of a phase start in parallel, phases in sequence.
 
-    What depends on nothing belongs in the first phase, whatever its kind.
+    What depends on nothing belongs in the first phase, whatever its kind. A component that names what it
+    waits for starts as soon as that is ready; its phase is over, as any, when all of its members are.
     """
 
     INFRASTRUCTURE = 1
@@ -47,6 +48,19 @@ class File:
     path: str
     content: str
     mode: int = 0o600
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A directory to copy before the process that needs it starts.
+
+    Attributes:
+        source: Absolute path on the host.
+        path: Where the copy goes; it must not exist.
+    """
+
+    source: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -105,10 +119,13 @@ class ComponentPlan:
         env: Its whole environment; nothing is inherited.
         within: Name of the namespace it runs in.
         files: What is written before it starts.
+        copies: What is copied before it starts.
         objects: What is created in the API before it starts; only from phase Controller on.
+        usable: Once these say yes, those who wait for it may start; without any, once it is ready.
         ready: All of these must say yes.
         after: Commands run, one after another, once it is ready.
         requires: Namespaces that must be set up before it starts, beside its own.
+        waits_for: Components that must be ready before it starts; None is all of the phases before its own.
     """
 
     name: str
@@ -117,10 +134,13 @@ class ComponentPlan:
     env: Mapping[str, str] = field(default_factory=dict)
     within: str = HOST
     files: tuple[File, ...] = ()
+    copies: tuple[Copy, ...] = ()
     objects: tuple[ApiObject, ...] = ()
+    usable: tuple[Probe, ...] = ()
     ready: tuple[Probe, ...] = ()
     after: tuple[Command, ...] = ()
     requires: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -220,9 +240,12 @@ def _component(item: Mapping[str, Any]) -> ComponentPlan:
             "phase": Phase(item["phase"]),
             "argv": tuple(item["argv"]),
             "files": _files(item["files"]),
+            "copies": tuple(Copy(**entry) for entry in item["copies"]),
             "objects": tuple(ApiObject(**entry) for entry in item["objects"]),
+            "usable": tuple(Probe(**entry) for entry in item["usable"]),
             "ready": tuple(Probe(**entry) for entry in item["ready"]),
             "after": tuple(Command(**{**entry, "argv": tuple(entry["argv"])}) for entry in item["after"]),
             "requires": tuple(item["requires"]),
+            "waits_for": None if item["waits_for"] is None else tuple(item["waits_for"]),
         }
     )

@@ -61,12 +61,16 @@ def _component(plan: ComponentPlan) -> list[str]:
     lines = ["", f"### {plan.name} (in {plan.within})"]
     for file in plan.files:
         lines += _file(file, "  ")
+    if plan.waits_for is not None:
+        lines.append(f"  waits for {', '.join(plan.waits_for) or 'nothing'}")
+    lines += [f"  copy {copy.source} to {copy.path}" for copy in plan.copies]
     for item in plan.objects:
         body = json.dumps(item.body, sort_keys=True)
         lines.append(f"  create {item.path}: {body}")
     lines += [f"  env {name}={value}" for name, value in sorted(plan.env.items())]
     executable, *arguments = plan.argv
     lines += [f"  run {executable}", *(f"    {argument}" for argument in arguments)]
+    lines += [f"  usable: {probe}" for probe in plan.usable]
     lines += [f"  ready: {probe}" for probe in plan.ready]
     lines += [f"  then {shlex.join(command.argv)}" for command in plan.after]
     return lines

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.boot.rundir import MAX_SOCKET_PATH, make_run_dir, run_dirs
+from pytest_kubernix.boot.rundir import MAX_SOCKET_PATH, leave_root, make_run_dir, run_dirs
 from pytest_kubernix.errors import ConfigError
 
 
@@ -47,3 +47,18 @@ def test_only_directories_of_clusters_are_listed(tmp_path: Path) -> None:
     (tmp_path / "aaaaaaaa").symlink_to(cluster)
     assert run_dirs(tmp_path) == [cluster]
     assert run_dirs(tmp_path / "missing") == []
+
+
+def test_only_a_root_that_was_made_for_clusters_goes_with_the_last(tmp_path: Path) -> None:
+    """The last cluster takes the root along that the first one made; a directory of the user's stays."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    for root in (theirs, ours):
+        first, second = make_run_dir(root), make_run_dir(root)
+        first.rmdir()
+        leave_root(root)
+        assert second.exists()
+        second.rmdir()
+        leave_root(root)
+    assert theirs.exists()
+    assert not ours.exists()

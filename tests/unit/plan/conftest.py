@@ -43,6 +43,7 @@ def example_facts(**changes: Any) -> HostFacts:
         "images": ("/images/pause.tar", "/images/server.tar"),
         "can_lower_oom_score": True,
         "egress_program": "/usr/bin/slirp4netns",
+        "etcd_data": "",
         "encryption_key": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTMyLWI=",
         "proxy_env": {},
         "now": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),

@@ -104,5 +104,5 @@ def test_nothing_of_the_callers_environment_reaches_components(
     monkeypatch.setenv("GODEBUG", "surprise")
     plan = make_plan(config(nodes=1), facts(proxy_env={"HTTPS_PROXY": "http://proxy.test:3128"}))
     for component in plan.components:
-        assert set(component.env) <= {"PATH", "HOME", "HTTPS_PROXY"}
+        assert set(component.env) <= {"PATH", "HOME", "GOGC", "HTTPS_PROXY"}
         assert ("HTTPS_PROXY" in component.env) == component.name.startswith("containerd/")

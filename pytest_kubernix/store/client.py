@@ -1,0 +1,198 @@
+"""A client of etcd's JSON gateway on its Unix socket: ranges and transactions, and no more.
+Source of the calls: etcd's API reference, v3, `kv` service; numbers are strings there, bytes are base64."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import KubernixError
+
+# etcd refuses larger transactions by default (--max-txn-ops), and requests of more than 1.5 MiB.
+MAX_OPERATIONS = 128
+MAX_BYTES = 1_000_000
+TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key of etcd at some revision.
+
+    Attributes:
+        key: The key.
+        value: Its value, or b"" when only keys were asked for.
+        mod_revision: Revision of its last change.
+        lease: The lease that it ends with, or 0.
+    """
+
+    key: bytes
+    value: bytes
+    mod_revision: int
+    lease: int
+
+
+@dataclass(frozen=True)
+class Put:
+    """Write a key; with `lease`, one that ends with it."""
+
+    key: bytes
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a key."""
+
+    key: bytes
+
+
+class EtcdClient:
+    """Talks to one etcd.
+
+    Args:
+        path: Its Unix socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: http.client.HTTPConnection | None = None
+
+    def revision(self) -> int:
+        """The current revision of the whole store."""
+        answer = self._call("range", {"key": _b64(b"\0"), "count_only": True})
+        return int(answer["header"]["revision"])
+
+    def range(
+        self, prefix: bytes, *, revision: int = 0, changed_since: int = 0, keys_only: bool = False
+    ) -> tuple[int, list[Entry]]:
+        """All keys with a prefix.
+
+        Args:
+            prefix: What they begin with.
+            revision: The revision to look at; 0 is the current one.
+            changed_since: Only keys changed after that revision.
+            keys_only: Leave out the values.
+
+        Returns:
+            The store's current revision, and the entries.
+        """
+        request: dict[str, Any] = {"key": _b64(prefix), "range_end": _b64(_end_of(prefix))}
+        if revision:
+            request["revision"] = str(revision)
+        if changed_since:
+            request["min_mod_revision"] = str(changed_since + 1)
+        if keys_only:
+            request["keys_only"] = True
+        answer = self._call("range", request)
+        return int(answer["header"]["revision"]), [_entry(item) for item in answer.get("kvs", [])]
+
+    def get(self, keys: Sequence[bytes], *, revision: int = 0) -> dict[bytes, Entry]:
+        """Single keys as they were at a revision; those that were not there are left out."""
+        found = {}
+        for some in _chunks([{"request_range": self._get(key, revision)} for key in keys]):
+            for response in self._call("txn", {"success": some}).get("responses", []):
+                for item in response["response_range"].get("kvs", []):
+                    entry = _entry(item)
+                    found[entry.key] = entry
+        return found
+
+    @staticmethod
+    def _get(key: bytes, revision: int) -> dict[str, Any]:
+        return {"key": _b64(key), **({"revision": str(revision)} if revision else {})}
+
+    def apply(self, operations: Sequence[Put | Delete]) -> int:
+        """Carry out writes, as few transactions as fit.
+
+        Returns:
+            The revision after the last one.
+        """
+        revision = 0
+        for some in _chunks([_operation(operation) for operation in operations]):
+            answer = self._call("txn", {"success": some})
+            revision = int(answer["header"]["revision"])
+        return revision
+
+    def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps(body)
+        for attempt in (1, 2):
+            connection = self._connection = self._connection or _UnixConnection(self._path)
+            try:
+                connection.request("POST", f"/v3/kv/{method}", body=data)
+                response = connection.getresponse()
+                text = response.read()
+                break
+            except (OSError, http.client.HTTPException) as error:
+                # A connection kept from before may have been closed meanwhile; a fresh one must work.
+                connection.close()
+                self._connection = None
+                if attempt == 2:
+                    raise KubernixError(f"etcd did not answer: {error}") from error
+        answer: dict[str, Any] = json.loads(text)
+        if response.status != 200:
+            raise KubernixError(f"etcd refused {method}: {answer.get('message', text.decode(errors='replace'))}")
+        return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _operation(operation: Put | Delete) -> dict[str, Any]:
+    if isinstance(operation, Delete):
+        return {"request_delete_range": {"key": _b64(operation.key)}}
+    put: dict[str, Any] = {"key": _b64(operation.key), "value": _b64(operation.value)}
+    if operation.lease:
+        put["lease"] = str(operation.lease)
+    return {"request_put": put}
+
+
+def _chunks(operations: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for operation in operations:
+        length = len(json.dumps(operation))
+        if chunk and (len(chunk) == MAX_OPERATIONS or size + length > MAX_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(operation)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _end_of(prefix: bytes) -> bytes:
+    """The first key after all that begin with the prefix."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _entry(item: dict[str, str]) -> Entry:
+    return Entry(
+        key=base64.b64decode(item["key"]),
+        value=base64.b64decode(item.get("value", "")),
+        mod_revision=int(item["mod_revision"]),
+        lease=int(item.get("lease", "0")),
+    )
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -1,0 +1,135 @@
+"""Prepared data for etcd: what every API server of one version writes at its first start, written already.
+Roles, priority levels and the like; never a namespace, a Secret, a key or anything that makes a cluster itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import KubernixError
+from .client import Entry, EtcdClient, Put
+
+# Written by the API server alone, the same for every cluster of a version; without them it starts
+# a second later. What depends on addresses, keys or the cluster's identity is not among them.
+KEPT = (
+    b"/registry/apiregistration.k8s.io/apiservices/",
+    b"/registry/clusterrolebindings/",
+    b"/registry/clusterroles/",
+    b"/registry/flowschemas/",
+    b"/registry/priorityclasses/",
+    b"/registry/prioritylevelconfigurations/",
+    b"/registry/rolebindings/",
+    b"/registry/roles/",
+)
+# Roles that a component or a plugin made for itself are its own affair.
+BOOTSTRAPPED = b"rbac-defaults"
+
+FORMAT = "1"
+START_TIMEOUT = 20.0
+PAUSE = 0.01
+
+
+class PreparedData:
+    """The prepared data of one Kubernetes executable.
+
+    Args:
+        cache: Directory of the user's cache.
+        executable: The kube-apiserver whose first start is prepared.
+        version: Its version, for the name.
+    """
+
+    def __init__(self, cache: Path, executable: Path, version: str) -> None:
+        identity = f"{FORMAT} {executable.parent.name} {' '.join(map(repr, KEPT))}"
+        name = f"{version}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        self._home = cache / "etcd"
+        self._directory = self._home / name
+
+    def find(self) -> str:
+        """The directory to copy, or "" when there is none yet."""
+        return str(self._directory) if (self._directory / "member").is_dir() else ""
+
+    def make(self, source: EtcdClient, etcd: Path) -> None:
+        """Make it from a cluster that has just booted; what somebody else makes meanwhile is left to them.
+
+        Args:
+            source: The cluster's etcd.
+            etcd: The executable.
+
+        Raises:
+            KubernixError: It can't be made; clusters then only start more slowly.
+            OSError: The cache can't be written.
+        """
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{self._directory}.lock", timeout=0):
+                if not self.find():
+                    self._make(_entries(source), etcd)
+        except Timeout:
+            return
+
+    def _make(self, entries: list[Entry], etcd: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._home) as scratch:
+            data = Path(scratch) / "data"
+            with tempfile.TemporaryDirectory() as sockets:
+                _write(entries, etcd, data, Path(sockets))
+            for path in (data / "member" / "wal").iterdir():
+                _trim(path)
+            data.replace(self._directory)
+
+
+def _entries(source: EtcdClient) -> list[Entry]:
+    found = []
+    for prefix in KEPT:
+        _, entries = source.range(prefix)
+        found += [entry for entry in entries if b"role" not in prefix or BOOTSTRAPPED in entry.value]
+    return found
+
+
+def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
+    """Run an etcd of our own on a fresh directory, so that nothing but these entries is ever in its files."""
+    from ..components.etcd import data_flags
+
+    client = sockets / "client.sock"
+    process = subprocess.Popen(
+        [etcd, *data_flags(str(data), str(client), str(sockets / "peer.sock"))],
+        env={"PATH": os.defpath},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT
+        store = EtcdClient(client)
+        while True:
+            try:
+                store.apply([Put(entry.key, entry.value) for entry in entries])
+                break
+            except KubernixError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(PAUSE)
+        store.close()
+        # An orderly end, which leaves everything in the files.
+        process.send_signal(signal.SIGTERM)
+        process.wait(START_TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _trim(log: Path) -> None:
+    """Cut a log to what was written: etcd reserves 64 MiB, which every copy would pay for."""
+    if log.suffix == ".tmp":
+        log.unlink()
+        return
+    content = log.read_bytes().rstrip(b"\0")
+    # Zeros mark the end of the records; they come in pages.
+    os.truncate(log, (len(content) // 4096 + 2) * 4096)
