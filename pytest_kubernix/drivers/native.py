@@ -47,12 +47,6 @@ class NativeDriver(Driver):
 
     def check(self, config: ClusterConfig) -> KubernixError | None:
         wanted = f"nodes={config.nodes}"
-        needed, limit = limits.inotify_needed(config.nodes), limits.inotify_limit()
-        if needed > limit - (used := limits.inotify_used()):
-            return DriverError(
-                f"{wanted}: needs about {needed} inotify instances; this user has {limit}, {used} of them in use",
-                hint="Ask for fewer nodes, or raise the limit as root: sysctl fs.inotify.max_user_instances=1024",
-            )
         if not config.nodes:
             return None
         if not linux.may_make_namespaces():
@@ -165,6 +159,8 @@ class _Boot:
 
         config = self._config
         with self._telling_everybody():
+            if problem := too_many(config):
+                raise problem
             claimed = self._request(
                 {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
             )
@@ -290,6 +286,17 @@ class NativeCluster(RunningCluster):
             self._guardian.leave()
         else:
             self._guardian.stop()
+
+
+def too_many(config: ClusterConfig) -> KubernixError | None:
+    """Why this machine has no room for one more such cluster, or None."""
+    needed, limit = limits.inotify_needed(config.nodes), limits.inotify_limit()
+    if needed <= limit - (used := limits.inotify_used()):
+        return None
+    return DriverError(
+        f"nodes={config.nodes}: needs about {needed} inotify instances; this user has {limit}, {used} of them in use",
+        hint="Ask for fewer nodes, or raise the limit as root: sysctl fs.inotify.max_user_instances=1024",
+    )
 
 
 def host_facts(

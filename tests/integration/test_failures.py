@@ -96,7 +96,6 @@ def test_the_boot_timeout_is_kept() -> None:
     assert "    yawn" in text
 
 
-@pytest.mark.xfail(raises=pytest.fail.Exception, reason="a death after readiness is not noticed while booting")
 def test_a_component_that_dies_after_it_was_ready_fails_the_boot() -> None:
     """A part that is needed later and has died meanwhile is named, and not only those that wait for it."""
     begun = time.monotonic()

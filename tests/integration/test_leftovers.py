@@ -176,7 +176,8 @@ def start_suite(directory: Path, root: Path, text: str, *args: str) -> subproces
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), repository]))
     with (directory / "output").open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kubernix-nodes=1",
+            # However this run ends, that one ends with it, and its cluster too.
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kubernix-nodes=1",
              f"--kubernix-root={root}", *args],
             cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_kubernix.boot import limits
 from pytest_kubernix.config import ClusterConfig
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native import too_many
 from pytest_kubernix.errors import DriverError
 
 
@@ -27,7 +27,7 @@ def test_too_many_nodes_for_the_machine_are_refused_before_anything_starts(monke
     """A cluster that would run out of inotify instances is refused with figures and the command that helps."""
     monkeypatch.setattr(limits, "inotify_limit", lambda: 128)
     monkeypatch.setattr(limits, "inotify_used", lambda: 100)
-    problem = NativeDriver().check(ClusterConfig(k8s_version="1.36.3", nodes=2))
+    problem = too_many(ClusterConfig(k8s_version="1.36.3", nodes=2))
     assert isinstance(problem, DriverError)
     assert "nodes=2: needs about 35 inotify instances; this user has 128, 100 of them in use" in str(problem)
     assert "sysctl fs.inotify.max_user_instances=1024" in str(problem)

@@ -30,11 +30,15 @@ class Recorder:
         self.fails = fails
         self.hangs = hangs
         self.stop_problems = list(stop_problems)
+        self.early: list[str] = []
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.stopped: list[str] = []
         self.together = 0
         self._running = 0
+
+    def begin(self, component: ComponentPlan) -> None:
+        self.early.append(component.name)
 
     async def start(self, component: ComponentPlan) -> None:
         self.begun.append(component.name)
@@ -67,6 +71,14 @@ def test_phases_run_in_order_and_members_together() -> None:
     assert boot(launcher) == ["a", "b", "c", "d", "e"]
     assert launcher.begun == ["a", "b", "c", "d", "e"]
     assert launcher.together == 2
+
+
+def test_who_names_what_it_waits_for_does_not_wait_for_its_phase() -> None:
+    """Only components that say what they wait for are let go at once."""
+    eager = ComponentPlan("e", Phase.CONTROLLER, argv=("/bin/true",), waits_for=("c",))
+    launcher = Recorder()
+    asyncio.run(run_phases([*PHASES[:2], (Phase.CONTROLLER, [eager])], launcher))
+    assert launcher.early == ["e"]
 
 
 def test_a_failing_phase_ends_the_boot() -> None:

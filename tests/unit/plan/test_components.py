@@ -78,6 +78,20 @@ def test_objects_need_an_api_server(config: MakeConfig, facts: MakeFacts) -> Non
         registry.build(make_context(config(nodes=0), facts()))
 
 
+def test_only_earlier_phases_are_waited_for(config: MakeConfig, facts: MakeFacts) -> None:
+    """A component that waits for one of its own or a later phase, or for none at all, is refused while planning."""
+
+    class Waiting(Extra):
+        def build(self, ctx: ClusterContext) -> ComponentPlan:
+            return ComponentPlan(self.name, self.phase, argv=("/bin/extra",), waits_for=("other",))
+
+    registry = ComponentRegistry()
+    registry.register(Waiting())
+    registry.register(Extra("other"))
+    with pytest.raises(KubernixError, match="'extra' waits for 'other', which is not in an earlier phase"):
+        registry.build(make_context(config(nodes=0), facts()))
+
+
 def test_a_plan_is_its_components_own(config: MakeConfig, facts: MakeFacts) -> None:
     """A component that builds a plan under another name or phase is refused while planning."""
 

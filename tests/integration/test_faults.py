@@ -1,0 +1,82 @@
+"""Breaking and mending components and nodes of a running cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_kubernix import Cluster, KubernixError, State
+
+from .conftest import server_pod
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.kubernix(nodes=2)]
+
+EVERYTHING = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "relay",
+    "coredns",
+    "containerd/node-1",
+    "kubelet/node-1",
+    "kube-proxy/node-1",
+    "node-1",
+)
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_everything_can_be_broken_and_mended(kubernix: Cluster, name: str) -> None:
+    """Each component, and a whole node, is killed, paused, resumed and restarted, and the cluster is well again."""
+    component = kubernix.components[name]
+    with component.paused():
+        assert component.state == "paused"
+        assert kubernix.status().state is State.NOT_READY
+        assert f"{name} is paused" in kubernix.status().detail
+    assert component.state == "running"
+    with component.killed():
+        assert component.state == "dead"
+        with pytest.raises(KubernixError, match=f"{name} can't be paused: it is dead"):
+            component.pause()
+    assert kubernix.status().state is State.READY, kubernix.status().detail
+
+
+def test_a_broken_cluster_works_once_it_is_mended(kubernix: Cluster, kubernix_namespace: str) -> None:
+    """After everything was restarted, pods still run on both nodes and answer."""
+    for name in ("etcd", "kube-apiserver", "node-2"):
+        kubernix.components[name].restart()
+    for number in (1, 2):
+        pod = server_pod(f"web-{number}")
+        pod["spec"]["nodeName"] = f"node-{number}"
+        kubernix.kubectl.apply(pod, namespace=kubernix_namespace)
+    for number in (1, 2):
+        kubernix.kubectl.wait(f"pod/web-{number}", "condition=Ready", namespace=kubernix_namespace, timeout=60)
+
+
+def test_a_paused_api_server_answers_nobody(kubernix: Cluster) -> None:
+    """While it is paused, requests get no answer; afterwards they do."""
+    with kubernix.components["kube-apiserver"].paused():
+        result = kubernix.kubectl("get", "namespaces", "--request-timeout=1s", check=False)
+        assert result.returncode != 0
+    assert kubernix.kubectl.get("namespaces")["items"]
+
+
+def test_a_node_that_is_killed_takes_its_pods_along(kubernix: Cluster, kubernix_namespace: str) -> None:
+    """Killing a node ends the containers in it, as pulling its plug does, and leaves the other node alone."""
+    for number in (1, 2):
+        pod = server_pod(f"web-{number}")
+        pod["spec"]["nodeName"] = f"node-{number}"
+        kubernix.kubectl.apply(pod, namespace=kubernix_namespace)
+        kubernix.kubectl.wait(f"pod/web-{number}", "condition=Ready", namespace=kubernix_namespace, timeout=60)
+    address = kubernix.kubectl.get("pod", "web-2", namespace=kubernix_namespace)["status"]["podIP"]
+    with kubernix.components["node-2"].killed():
+        ask = ("/test-server", "get", "-timeout=1s", f"http://{address}:8080/")
+        asked = kubernix.kubectl("exec", "web-1", "--", *ask, namespace=kubernix_namespace, check=False)
+        assert asked.returncode != 0
+        assert kubernix.components["kubelet/node-2"].state == "dead"
+        assert kubernix.components["kubelet/node-1"].state == "running"
+
+
+def test_a_component_that_is_not_there_is_named(kubernix: Cluster) -> None:
+    """A wrong name is an error that lists what there is."""
+    with pytest.raises(KubernixError, match=r"no component or node 'kube-api'.*kube-apiserver.*node-1"):
+        kubernix.components["kube-api"]
