@@ -20,7 +20,7 @@ import pytest
 from website_operator.resources import IMAGE
 from website_operator.testing import Website, manifest, until
 
-from pytest_kubernix import Cluster
+from pytest_kubernix import Cluster, Kubectl
 
 HERE = Path(__file__).parent
 MANIFESTS = HERE / "website_operator" / "manifests"
@@ -46,13 +46,9 @@ class Operator:
 
 @pytest.fixture(scope="session")
 def crd(kubernix: Cluster) -> str:
-    """The name of the CRD, which the API server serves by now. It goes with the cluster."""
-    name = "websites.example.kubernix.test"
+    """The name of the CRD, which is served once it is applied. It goes with the cluster."""
     kubernix.kubectl.apply(MANIFESTS / "crd.yaml")
-    kubernix.kubectl.wait(f"crd/{name}", "condition=Established")
-    # A moment later it is in discovery too, by which kopf and kubectl find a kind, and its storage is open.
-    until(lambda: kubernix.kubectl("get", name, check=False).returncode == 0, f"{name} being served")
-    return name
+    return "websites.example.kubernix.test"
 
 
 @pytest.fixture(scope="session")
@@ -95,17 +91,22 @@ def operator(kubernix: Cluster, crd: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
+def kubectl(kubernix: Cluster, kubernix_namespace: str) -> Kubectl:
+    """kubectl in the namespace of this test."""
+    return kubernix.kubectl.in_namespace(kubernix_namespace)
+
+
+@pytest.fixture
 def website(
-    kubernix: Cluster,
-    kubernix_namespace: str,
+    kubectl: Kubectl,
     operator: Operator,
 ) -> Iterator[Callable[..., Website]]:
     """Makes Websites: `website("home", title="Hello")`. They are deleted while the operator still runs."""
     made: list[Website] = []
 
     def make(name: str = "home", **spec: object) -> Website:
-        kubernix.kubectl.apply(manifest(name, {"title": "Hello", **spec}), namespace=kubernix_namespace)
-        made.append(Website(kubernix.kubectl, kubernix_namespace, name))
+        kubectl.apply(manifest(name, {"title": "Hello", **spec}))
+        made.append(Website(kubectl, name))
         return made[-1]
 
     yield make
@@ -115,9 +116,8 @@ def website(
 
 
 @pytest.fixture
-def visitor(kubernix: Cluster, kubernix_namespace: str) -> Callable[[str, str], str]:
+def visitor(kubectl: Kubectl) -> Callable[[str, str], str]:
     """Asks for a URL in a pod on a certain node: `visitor("node-2", url)` gives the answer, or ""."""
-    kubectl = kubernix.kubectl
 
     def visit(node: str, url: str) -> str:
         name = f"visitor-on-{node}"
@@ -126,20 +126,11 @@ def visitor(kubernix: Cluster, kubernix_namespace: str) -> Callable[[str, str], 
             "containers": [{"name": "main", "image": IMAGE, "args": ["sleep", "infinity"]}],
         }
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-        kubectl.apply(pod, namespace=kubernix_namespace)
-        kubectl.wait(f"pod/{name}", "condition=Ready", namespace=kubernix_namespace)
-        get = ("test-server", "get", "-timeout=2s", url)
-        return kubectl.exec(name, *get, namespace=kubernix_namespace, check=False).stdout
+        kubectl.apply(pod)
+        kubectl.wait(f"pod/{name}", "condition=Ready")
+        return kubectl.exec(name, "test-server", "get", "-timeout=2s", url, check=False).stdout
 
     return visit
-
-
-@pytest.fixture
-def two_nodes(kubernix: Cluster) -> tuple[str, ...]:
-    """The names of the nodes, which are two or more; skips where there are fewer."""
-    if len(kubernix.nodes) < 2:
-        pytest.skip(f"needs two nodes, and there is {len(kubernix.nodes)}: run with --kubernix-nodes=2")
-    return kubernix.nodes
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,19 +28,20 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.mark.kubernix_requires(capability="nodes")
 def test_apply_wait_logs_exec(kubernix: Cluster, kubernix_namespace: str) -> None:
     """A pod from a manifest runs on a real node, and can be asked what one would ask it by hand."""
-    kubernix.kubectl.apply(POD, namespace=kubernix_namespace)
-    kubernix.kubectl.wait("pod/web", "condition=Ready", namespace=kubernix_namespace)
-    assert "serving on" in kubernix.kubectl.logs("web", namespace=kubernix_namespace)
-    assert kubernix.kubectl.exec("web", "hostname", namespace=kubernix_namespace).stdout == "web\n"
+    kubectl = kubernix.kubectl.in_namespace(kubernix_namespace)
+    kubectl.apply(POD)
+    kubectl.wait("pod/web", "condition=Ready")
+    assert "serving on" in kubectl.logs("web")
+    assert kubectl.exec("web", "hostname").stdout == "web\n"
 
 
 @pytest.mark.kubernix_requires(capability="nodes")
-def test_port_forward(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> None:
+def test_port_forward(kubectl: Kubectl) -> None:
     """A test reaches a pod's port as a local one, for as long as a `with` block."""
-    kubernix_kubectl.apply(POD, namespace=kubernix_namespace)
-    kubernix_kubectl.wait("pod/web", "condition=Ready", namespace=kubernix_namespace)
+    kubectl.apply(POD)
+    kubectl.wait("pod/web", "condition=Ready")
     with (
-        kubernix_kubectl.port_forward("pod/web", 8080, namespace=kubernix_namespace) as port,
+        kubectl.port_forward("pod/web", 8080) as port,
         urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer,
     ):
         assert answer.read() == b"web\n"
@@ -55,12 +56,10 @@ def test_python_client(kubernix_client: ApiClient, kubernix_namespace: str) -> N
 
 
 @pytest.mark.parametrize("colour", ["red", "blue"])
-def test_namespace_of_its_own(kubernix_kubectl: Kubectl, kubernix_namespace: str, colour: str) -> None:
+def test_namespace_of_its_own(kubectl: Kubectl, colour: str) -> None:
     """Two tests that make an object of the same name do not meet: each has a fresh namespace."""
-    create = ("create", "configmap", "settings", f"--from-literal=colour={colour}")
-    kubernix_kubectl(*create, namespace=kubernix_namespace)
-    settings = kubernix_kubectl.get("configmap", "settings", namespace=kubernix_namespace)
-    assert settings["data"] == {"colour": colour}
+    kubectl("create", "configmap", "settings", f"--from-literal=colour={colour}")
+    assert kubectl.get("configmap", "settings")["data"] == {"colour": colour}
 
 
 @pytest.mark.kubernix_requires(version=">=1.32", capability="nodes")
@@ -70,11 +69,11 @@ def test_nodes_are_ready(kubernix: Cluster) -> None:
     assert kubernix.status().state is State.READY
 
 
-def test_a_user_with_few_rights(kubernix: Cluster, kubernix_namespace: str) -> None:
+def test_a_user_with_few_rights(kubernix: Cluster, kubectl: Kubectl) -> None:
     """A user may do what a RoleBinding says, in that namespace, and is refused elsewhere."""
-    alice = kubernix.kubectl.using(kubernix.user("alice"))
-    grant = ("create", "rolebinding", "alice", "--clusterrole=view", "--user=alice")
-    kubernix.kubectl(*grant, namespace=kubernix_namespace)
-    assert alice.get("pods", namespace=kubernix_namespace)["items"] == []
+    alice = kubectl.using(kubernix.user("alice"))
+    kubectl("create", "rolebinding", "alice", "--clusterrole=view", "--user=alice")
+    assert alice.get("pods")["items"] == []
+    assert not alice.can_i("delete", "pods")
     with pytest.raises(KubectlError, match='User "alice" cannot list resource "pods"'):
         alice.get("pods", namespace="kube-system")

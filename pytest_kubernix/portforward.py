@@ -1,63 +1,100 @@
 """`kubectl port-forward` as a context manager: started, known to listen, and ended whatever happens.
-Apart from `kubectl.py` because it is the one command that goes on while the test does."""
+Apart from `kubectl/` because it is the one command that goes on while the test does."""
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import IO
 
-from .errors import KubectlError
+from .kubectl.process import end, environment, failure
 
 # kubectl prints this once its socket listens; which port it took is told nowhere else.
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 
 
-@contextlib.contextmanager
-def forward(command: Sequence[str], environment: Mapping[str, str], timeout: float) -> Iterator[int]:
-    """Run one port-forward.
+class Forward(AbstractContextManager[int]):
+    """One port-forward: it begins with the block, which gets the local port, and ends with it.
+
+    A class and not a generator: a failure's traceback should end in the test, and not inside contextlib.
 
     Args:
         command: The argv, which asks for one port on 127.0.0.1.
-        environment: Its environment.
         timeout: Limit in seconds until it listens.
-
-    Yields:
-        The local port.
-
-    Raises:
-        KubectlError: It ended before it listened, or its time was up (`returncode` is None).
     """
-    from .kubectl import end
 
-    # A file takes whatever it complains about: a pipe that nobody reads would stop it one day.
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-            errors="replace",
-            env=environment,
-            start_new_session=True,
-        )
-        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        assert process.stdout is not None
-        reader = threading.Thread(target=_drain, args=(process.stdout, lines), daemon=True)
-        reader.start()
+    def __init__(self, command: Sequence[str], timeout: float) -> None:
+        self._command = command
+        self._timeout = timeout
+
+    def __enter__(self) -> int:
+        """Start it, and wait until it listens.
+
+        Raises:
+            KubectlError: It ended before it listened, or its time was up (`returncode` is None).
+        """
+        __tracebackhide__ = True
+        # A file takes whatever it complains about: a pipe that nobody reads would stop it one day.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         try:
-            yield _local_port(process, lines, errors, command, timeout)
-        finally:
-            end(process)
-            # Its end of the pipe is closed now, so the reader comes to its end too.
-            reader.join()
-            process.stdout.close()
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                encoding="utf-8",
+                errors="replace",
+                env=environment(),
+                start_new_session=True,
+            )
+        except BaseException:
+            self._errors.close()
+            raise
+        assert self._process.stdout is not None
+        lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=_drain, args=(self._process.stdout, lines), daemon=True)
+        self._reader.start()
+        try:
+            return self._local_port(lines)
+        except BaseException:
+            self._stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        __tracebackhide__ = True
+        self._stop()
+
+    def _local_port(self, lines: queue.SimpleQueue[str | None]) -> int:
+        __tracebackhide__ = True
+        try:
+            # The first line is the one that counts; there is another for each later connection.
+            line = lines.get(timeout=self._timeout)
+        except queue.Empty:
+            how = f"did not listen within {self._timeout:g} s"
+            raise failure(self._command, None, self._complaints(), how=how) from None
+        found = _LISTENS.search(line or "")
+        if found is None:
+            returncode = self._process.wait() if line is None else None
+            how = "" if line is None else "did not say on which port it listens"
+            raise failure(self._command, returncode, self._complaints(), line or "", how=how)
+        return int(found.group(1))
+
+    def _complaints(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().rstrip()
+
+    def _stop(self) -> None:
+        end(self._process)
+        # Its end of the pipe is closed now, so the reader comes to its end too.
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.close()
 
 
 def _drain(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
@@ -65,27 +102,3 @@ def _drain(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
-
-
-def _local_port(
-    process: subprocess.Popen[str],
-    lines: queue.SimpleQueue[str | None],
-    errors: IO[str],
-    command: Sequence[str],
-    timeout: float,
-) -> int:
-    try:
-        # The first line is the one that counts; there is another for each later connection.
-        line = lines.get(timeout=timeout)
-    except queue.Empty:
-        raise KubectlError(command, None, f"{_text(errors)}\ndid not listen within {timeout:g} s".lstrip()) from None
-    found = _LISTENS.search(line or "")
-    if found is None:
-        returncode = process.wait() if line is None else None
-        raise KubectlError(command, returncode, _text(errors), line or "")
-    return int(found.group(1))
-
-
-def _text(errors: IO[str]) -> str:
-    errors.seek(0)
-    return errors.read().rstrip()

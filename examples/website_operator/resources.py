@@ -4,7 +4,7 @@ No cluster is needed to read this module, or to test it."""
 from __future__ import annotations
 
 import hashlib
-import json
+import html
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,27 +12,29 @@ from typing import Any
 GROUP, VERSION, PLURAL = "example.kubernix.test", "v1", "websites"
 WEBSITE_LABEL = f"{GROUP}/website"
 IMAGE = "kubernix.test/server:1"
-PORT = 8080
+PORT, PAGE = 8080, "index.html"
+NOBODY = 65534
 
 Object = dict[str, Any]
 
 
 def config_map(website: Mapping[str, Any]) -> Object:
-    """The page itself, which the server hands out as it finds it in its environment."""
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(website), "data": _page(website)}
+    """The page itself, which the servers mount."""
+    data = {PAGE: _page(website)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(website), "data": data}
 
 
 def deployment(website: Mapping[str, Any]) -> Object:
     """The servers, spread over the nodes as well as may be."""
     name = website["metadata"]["name"]
     selector = {"matchLabels": {WEBSITE_LABEL: name}}
-    # A container reads its environment once: with a new page the template must change too.
-    digest = hashlib.sha256(json.dumps(_page(website), sort_keys=True).encode()).hexdigest()
+    # A mounted ConfigMap follows within a minute or two, and nobody is told when: a new template is rolled out.
+    digest = hashlib.sha256(_page(website).encode()).hexdigest()
     server = {
         "name": "server",
         "image": IMAGE,
-        "args": ["serve", f"-port={PORT}"],
-        "envFrom": [{"configMapRef": {"name": name}}],
+        "args": ["serve", f"-port={PORT}", f"-body-file=/site/{PAGE}"],
+        "volumeMounts": [{"name": "site", "mountPath": "/site", "readOnly": True}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
@@ -40,6 +42,8 @@ def deployment(website: Mapping[str, Any]) -> Object:
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": NOBODY,
         },
     }
     spread = {
@@ -56,6 +60,7 @@ def deployment(website: Mapping[str, Any]) -> Object:
             "automountServiceAccountToken": False,
             "containers": [server],
             "topologySpreadConstraints": [spread],
+            "volumes": [{"name": "site", "configMap": {"name": name}}],
         },
     }
     spec = {"replicas": website["spec"]["replicas"], "selector": selector, "template": template}
@@ -92,13 +97,14 @@ def status(website: Mapping[str, Any], deployed: Mapping[str, Any]) -> Object:
         "observedGeneration": metadata["generation"],
         "phase": "Ready" if done else "Progressing",
         "readyReplicas": up_to_date,
-        "url": f"http://{metadata['name']}.{metadata['namespace']}.svc/env",
+        "url": f"http://{metadata['name']}.{metadata['namespace']}.svc/",
         "conditions": [{**ready, "lastTransitionTime": _since(website, ready["status"])}],
     }
 
 
-def _page(website: Mapping[str, Any]) -> dict[str, str]:
-    return {"TITLE": website["spec"]["title"], "TEXT": website["spec"]["text"]}
+def _page(website: Mapping[str, Any]) -> str:
+    title, text = html.escape(website["spec"]["title"]), html.escape(website["spec"]["text"])
+    return f"<!DOCTYPE html>\n<title>{title}</title>\n<h1>{title}</h1>\n<p>{text}</p>\n"
 
 
 def _metadata(website: Mapping[str, Any]) -> Object:

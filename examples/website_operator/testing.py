@@ -36,49 +36,43 @@ class Website:
     """One Website of a test.
 
     Attributes:
-        kubectl: Acts as the person who wants the page.
-        namespace: Where it is.
+        kubectl: Acts as the person who wants the page, in the Website's namespace.
         name: Its name, and that of all its children.
     """
 
     kubectl: Kubectl
-    namespace: str
     name: str
 
     def get(self, kind: str = "website") -> dict[str, Any]:
         """The Website, or its child of another kind, as the API server has it."""
-        return self.kubectl.get(kind, self.name, namespace=self.namespace)
+        return self.kubectl.get(kind, self.name)
 
     def change(self, **spec: object) -> None:
         """Want something else of it."""
-        self.kubectl.apply(manifest(self.name, {**self.get()["spec"], **spec}), namespace=self.namespace)
+        self.kubectl.patch(f"website/{self.name}", {"spec": spec})
 
     def wait_ready(self, timeout: float = 60.0) -> dict[str, Any]:
         """Wait until what is wanted now is what is served, and give the status that says so.
 
         `kubectl wait` compares observedGeneration, so that what was ready before a change does not count.
         """
-        this = f"website/{self.name}"
-        self.kubectl.wait(this, "condition=Ready", namespace=self.namespace, timeout=timeout)
+        self.kubectl.wait(f"website/{self.name}", "condition=Ready", timeout=timeout)
         status: dict[str, Any] = self.get()["status"]
         return status
 
     def delete(self) -> None:
         """Delete it, and wait until its finalizer has let it go; if it is gone already, that is fine."""
-        this = f"website/{self.name}"
-        self.kubectl.delete(this, namespace=self.namespace, missing_ok=True, timeout=30)
+        self.kubectl.delete(f"website/{self.name}", missing_ok=True, timeout=30)
 
     def pods(self) -> list[dict[str, Any]]:
         """Its pods, without those that are on their way out."""
-        selector = f"{WEBSITE_LABEL}={self.name}"
-        pods = self.kubectl.get("pods", selector=selector, namespace=self.namespace)["items"]
+        pods = self.kubectl.get("pods", selector=f"{WEBSITE_LABEL}={self.name}")["items"]
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     def pages(self) -> list[str]:
         """What each of its pods answers."""
-        get = ("test-server", "get", "http://localhost:8080/env")
-        names = [pod["metadata"]["name"] for pod in self.pods()]
-        return [self.kubectl.exec(name, *get, namespace=self.namespace).stdout for name in names]
+        get = ("test-server", "get", "http://localhost:8080/")
+        return [self.kubectl.exec(pod["metadata"]["name"], *get).stdout for pod in self.pods()]
 
 
 def manifest(name: str, spec: dict[str, Any]) -> dict[str, Any]:

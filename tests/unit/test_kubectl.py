@@ -68,7 +68,7 @@ def test_a_failure_tells_command_code_and_stderr(tmp_path: Path) -> None:
     error = raised.value
     assert error.command == (str(path), f"--kubeconfig={tmp_path}/kubeconfig", "--namespace=here", "get", "pods")
     assert (error.returncode, error.stdout, error.stderr) == (3, "some\n", "it broke\n")
-    assert str(error).endswith("get pods: exit code 3\nit broke")
+    assert str(error) == "kubectl get pods …: exit code 3: it broke\ncommand: kubectl --namespace=here get pods"
 
 
 def test_a_failure_may_be_a_result(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_time_is_up(tmp_path: Path, check: bool) -> None:
     path = executable(
         tmp_path / "kubectl", f"#!/bin/sh\nsleep 600 &\necho $! > {pid_file}; echo waiting; echo why >&2; wait\n"
     )
-    with pytest.raises(KubectlError, match=r"ran out of time\nwhy\nstopped after 0\.5 s") as raised:
+    with pytest.raises(KubectlError, match=r"kubectl get: ran out of time, stopped after 0\.5 s: why$") as raised:
         Kubectl(path, tmp_path / "kubeconfig")("get", check=check, timeout=0.5)
     assert (raised.value.returncode, raised.value.stdout) == (None, "waiting\n")
     assert ends(int(pid_file.read_text()))
@@ -196,88 +196,46 @@ def test_as_another_user(kubectl: Kubectl, tmp_path: Path) -> None:
     assert arguments == [f"--kubeconfig={tmp_path}/b", f"--cache-dir={tmp_path}/c", "get"]
 
 
-WAITS = """#!/bin/sh
-echo "$@" >> {log}
-[ "$(wc -l < {log})" -ge 3 ] && exit 0
-[ "$(wc -l < {log})" -eq 1 ] && echo 'Error from server (NotFound): pods "a" not found' >&2
-[ "$(wc -l < {log})" -eq 2 ] && echo 'error: no matching resources found' >&2
-exit 1
-"""
+def test_bound_to_a_namespace(kubectl: Kubectl, tmp_path: Path) -> None:
+    """in_namespace() goes for every call, as any user; the argument still wins, and the original is unbound."""
+    bound = kubectl.in_namespace("here")
+    assert argv(kubectl, bound.delete("pod/a").stdout)[0] == "--namespace=here"
+    assert argv(kubectl, bound("get", namespace="there").stdout) == ["--namespace=there", "get"]
+    assert argv(kubectl, kubectl("get").stdout) == ["get"]
+    alice = bound.using(tmp_path / "alice")
+    assert argv(alice, alice("get").stdout) == ["--namespace=here", "get"]
+    assert (bound.namespace, kubectl.namespace) == ("here", None)
+    assert repr(bound) == f"Kubectl('{tmp_path}/kubeconfig', namespace='here')"
 
 
-def test_an_object_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
-    """A test that waits for what a controller is about to make does not have to poll for it."""
-    log = tmp_path / "log"
-    path = executable(tmp_path / "kubectl", WAITS.format(log=log))
-    Kubectl(path, tmp_path / "k").wait("pod", "condition=Ready", selector="app=a", namespace="n", timeout=20)
-    lines = log.read_text().splitlines()
-    assert len(lines) == 3
-    for line in lines:
-        assert line.startswith(f"--kubeconfig={tmp_path}/k --namespace=n wait pod --for=condition=Ready ")
-        assert 0 < float(line.rpartition("--timeout=")[2].removesuffix("s")) <= 20
+def test_a_patch_is_what_one_would_write(kubectl: Kubectl) -> None:
+    """A dict merges, a list of operations is a JSON patch, and a subresource is another thing to change."""
+    merged = kubectl.patch("website/home", {"spec": {"text": None}})
+    assert argv(kubectl, merged.stdout) == ["patch", "website/home", "--type=merge", '--patch={"spec": {"text": null}}']
+    operations = [{"op": "remove", "path": "/spec/text"}]
+    listed = argv(kubectl, kubectl.patch("website/home", operations, type="json", subresource="status").stdout)
+    assert listed[2:] == ["--type=json", f"--patch={json.dumps(operations)}", "--subresource=status"]
 
 
 @pytest.mark.parametrize(
-    ("stderr", "timeout"),
-    [("error: the server doesn't have a resource type", 20.0), ("Error from server (NotFound): x", 0.0)],
+    ("script", "expected"),
+    [("echo yes", True), ("echo no; exit 1", False), ("echo 'no - no RBAC policy matched'; exit 1", False)],
 )
-def test_waiting_ends(tmp_path: Path, stderr: str, timeout: float) -> None:
-    """An error that time does not mend is raised at once, the others when the time is up."""
-    path = executable(tmp_path / "kubectl", f'#!/bin/sh\necho run >> {tmp_path}/log\necho "{stderr}" >&2\nexit 1\n')
-    with pytest.raises(KubectlError, match=r"exit code 1") as raised:
-        Kubectl(path, tmp_path / "k").wait("pod/a", "condition=Ready", timeout=timeout)
-    assert raised.value.stderr.strip() == stderr
-    assert (tmp_path / "log").read_text() == "run\n"
+def test_rights_are_a_bool(tmp_path: Path, script: str, expected: bool) -> None:
+    """Yes is True, and no is False, although kubectl fails then."""
+    path = executable(tmp_path / "kubectl", f'#!/bin/sh\necho "$@" > {tmp_path}/log\n{script}\n')
+    kubectl = Kubectl(path, tmp_path / "k")
+    assert kubectl.can_i("get", "pods", "a", subresource="log", namespace="n", all_namespaces=True) is expected
+    arguments = (tmp_path / "log").read_text().split()[1:]
+    assert arguments == ["--namespace=n", "auth", "can-i", "get", "pods/a", "--subresource=log", "--all-namespaces"]
 
 
-FORWARDS = """#!/bin/sh
-echo $$ > {pid}
-echo "Forwarding from 127.0.0.1:40123 -> 8080"
-for n in $(seq 20000); do echo "Handling connection for 40123"; done
-echo drained > {pid}.done
-exec sleep 600
-"""
-
-
-def test_a_forward_ends_with_its_block(tmp_path: Path) -> None:
-    """It gives the port that kubectl took, reads on so that kubectl is never held up, and leaves nothing."""
-    pid_file = tmp_path / "pid"
-    path = executable(tmp_path / "kubectl", FORWARDS.format(pid=pid_file))
-    done = Path(f"{pid_file}.done")
-    os.mkfifo(done)
-
-    def use() -> None:
-        with Kubectl(path, tmp_path / "kubeconfig").port_forward("pod/a", 8080) as port:
-            assert port == 40123
-            assert done.read_text() == "drained\n"
-            raise RuntimeError("the test failed")
-
-    with pytest.raises(RuntimeError, match="the test failed"):
-        use()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid_file.read_text()), 0)
-
-
-def test_a_forward_that_fails_says_why(tmp_path: Path) -> None:
-    """What kubectl complains about is in the error."""
-    path = executable(tmp_path / "kubectl", "#!/bin/sh\necho 'pods \"a\" not found' >&2; exit 1\n")
-    with (
-        pytest.raises(KubectlError, match='exit code 1\npods "a" not found') as raised,
-        Kubectl(path, tmp_path / "kubeconfig").port_forward("pod/a", 8080),
-    ):
-        pytest.fail("there is no port")
-    assert raised.value.returncode == 1
-
-
-def test_a_forward_that_never_listens(tmp_path: Path) -> None:
-    """Its time is limited, and the child is gone afterwards."""
-    pid_file = tmp_path / "pid"
-    path = executable(tmp_path / "kubectl", f"#!/bin/sh\necho $$ > {pid_file}; exec sleep 600\n")
-    with (
-        pytest.raises(KubectlError, match=r"did not listen within 0\.5 s") as raised,
-        Kubectl(path, tmp_path / "kubeconfig").port_forward("pod/a", 8080, timeout=0.5),
-    ):
-        pytest.fail("there is no port")
-    assert raised.value.returncode is None
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid_file.read_text()), 0)
+@pytest.mark.parametrize(
+    "script",
+    ["echo no; echo \"Warning: the server doesn't have a resource type 'podss'\" >&2; exit 1", "echo gone >&2; exit 1"],
+)
+def test_rights_that_nobody_could_tell(tmp_path: Path, script: str) -> None:
+    """A resource that does not exist, and an API server that does not answer, are no "no"."""
+    path = executable(tmp_path / "kubectl", f"#!/bin/sh\n{script}\n")
+    with pytest.raises(KubectlError, match=r"^kubectl auth can-i get …: exit code 1: "):
+        Kubectl(path, tmp_path / "k").can_i("get", "podss")

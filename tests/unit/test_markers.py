@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
-from pytest_kubernix.fixtures.markers import version_matches, wanted_changes
+from pytest_kubernix import Cluster
+from pytest_kubernix.fixtures.markers import check_requirements, unmet, version_matches, wanted_changes
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,28 @@ def test_the_closest_mark_wins() -> None:
     """Marks of a test, its class and its module add up; where they disagree, the test's own counts."""
     marks = [pytest.mark.kubernix(nodes=2).mark, pytest.mark.kubernix(nodes=3, addons="none").mark]
     assert wanted_changes(marks) == {"nodes": 2, "addons": ()}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "needed", "reason"),
+    [
+        (2, 2, ""),
+        (3, 2, ""),
+        (1, 2, "needs 2 nodes, and the cluster has 1 (spreads pods)"),
+        (0, 1, "needs 1 node, and the cluster has 0 (spreads pods)"),
+    ],
+)
+def test_a_test_may_need_more_nodes(nodes: int, needed: int, reason: str) -> None:
+    """A cluster with at least that many nodes will do; any other is skipped with both numbers."""
+    cluster = SimpleNamespace(nodes=tuple(f"node-{n}" for n in range(nodes)), version="1.36.3", capabilities=())
+    mark = pytest.mark.kubernix_requires(nodes=needed, reason="spreads pods").mark
+    check_requirements([mark])
+    assert unmet([mark], cast("Cluster", cluster)) == reason
+
+
+@pytest.mark.parametrize("nodes", [0, -1, "2", 1.0, True, None])
+def test_a_number_of_nodes_that_is_none(nodes: object) -> None:
+    """A mistake is told with the mark as it was written."""
+    mark = pytest.mark.kubernix_requires(nodes=nodes).mark
+    with pytest.raises(ValueError, match=r"requires\(nodes=.*\): allowed is the least number of nodes, 1 or more"):
+        check_requirements([mark])

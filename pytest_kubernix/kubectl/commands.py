@@ -1,112 +1,30 @@
-"""Kubectl: the kubectl of the cluster's own version, run as a child process, never through a shell.
-It gets the cluster's kubeconfig by argument; the environment of the tests is never changed."""
+"""The methods of Kubectl: what tests ask of a cluster most, one method each.
+Arguments in, one run of kubectl (or a few), and what it said."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from . import manifests
-from .errors import KubectlError
-from .manifests import Manifest
+from .. import manifests
+from ..manifests import Manifest
+from . import waiting
+from .process import KubectlResult, failure
+from .runner import Runner
+
+CRD_TIMEOUT = 30.0
+"""Seconds for a CRD to be served, where a call gives no limit of its own."""
 
 
-@dataclass(frozen=True)
-class KubectlResult:
-    """What one run of kubectl gave.
+class Kubectl(Runner):
+    """Runs kubectl against one cluster, as one user; `Runner` has its arguments.
 
-    Attributes:
-        command: The argv that ran.
-        returncode: Its exit code.
-        stdout: What it wrote to standard output, read as UTF-8.
-        stderr: What it wrote to standard error, read as UTF-8.
+    Where a method takes a namespace, None is the one of `in_namespace(...)`, or else "default".
     """
-
-    command: tuple[str, ...]
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Kubectl:
-    """Runs kubectl against one cluster, as one user.
-
-    Args:
-        executable: The kubectl to run.
-        kubeconfig: Whose access it uses.
-        cache_dir: Where it keeps what it learnt about the API; None is kubectl's own default.
-        timeout: Limit for each run in seconds, where a call gives none of its own.
-    """
-
-    def __init__(
-        self, executable: Path, kubeconfig: Path, *, cache_dir: Path | None = None, timeout: float = 120.0
-    ) -> None:
-        self.executable = executable
-        self.kubeconfig = kubeconfig
-        self.timeout = timeout
-        self._cache_dir = cache_dir
-
-    def __repr__(self) -> str:
-        return f"Kubectl({str(self.kubeconfig)!r})"
-
-    def using(self, kubeconfig: Path) -> Kubectl:
-        """The same kubectl as another user: `kubectl.using(cluster.user("alice"))`."""
-        return Kubectl(self.executable, kubeconfig, cache_dir=self._cache_dir, timeout=self.timeout)
-
-    def __call__(
-        self,
-        *args: str | Path,
-        namespace: str | None = None,
-        stdin: str | None = None,
-        check: bool = True,
-        timeout: float | None = None,
-    ) -> KubectlResult:
-        """Run kubectl with these arguments.
-
-        Args:
-            args: What one would type after `kubectl`.
-            namespace: The namespace to act in; None is the kubeconfig's, which is "default".
-            stdin: Text for its standard input.
-            check: Whether a failing exit code is an error.
-            timeout: Limit in seconds; None is the limit that this object was made with.
-
-        Raises:
-            KubectlError: It failed (unless `check=False`), or its time was up (always; `returncode` is None).
-        """
-        command = self._command(args, namespace)
-        limit = self.timeout if timeout is None else timeout
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            env=_environment(),
-            # A group of its own, so that ending it ends the plugins that it may have started.
-            start_new_session=True,
-        ) as process:
-            try:
-                stdout, stderr = process.communicate(stdin, timeout=limit)
-            except subprocess.TimeoutExpired:
-                end(process)
-                stdout, stderr = process.communicate()
-                note = f"{stderr.rstrip()}\nstopped after {limit:g} s".lstrip()
-                raise KubectlError(command, None, note, stdout) from None
-            except BaseException:
-                end(process)
-                raise
-        if check and process.returncode != 0:
-            raise KubectlError(command, process.returncode, stderr, stdout)
-        return KubectlResult(tuple(command), process.returncode, stdout, stderr)
 
     def get(
         self,
@@ -122,6 +40,7 @@ class Kubectl:
         Raises:
             KubectlError: There is no such object or kind, or it may not be read.
         """
+        __tracebackhide__ = True
         args = ["get", kind, *([name] if name else []), "--output=json"]
         args += [f"--selector={selector}"] if selector else []
         args += ["--all-namespaces"] if all_namespaces else []
@@ -134,23 +53,72 @@ class Kubectl:
         *,
         namespace: str | None = None,
         server_side: bool = False,
+        wait: bool = True,
         timeout: float | None = None,
     ) -> KubectlResult:
         """Create or change objects.
+
+        A CustomResourceDefinition among them is served when this returns: its kind can be created, listed,
+        watched and found by every client. Objects of that kind may stand in the same manifest.
 
         Args:
             what: A file or directory (a kustomization too), one object, several, or YAML text.
             namespace: For objects that name none themselves.
             server_side: Whether the API server merges, rather than kubectl.
-            timeout: Limit in seconds.
+            wait: Whether to return only once all CRDs among them are served, which takes leave to read them
+                and to list their kinds. Nothing else is waited for: that is what `wait()` does.
+            timeout: Limit for all of it in seconds; None is this object's, and 30 s for CRDs.
 
         Raises:
             FileNotFoundError: There is no such file.
-            KubectlError: The API server refused one.
+            KubectlError: The API server refused one, or a CRD was not served in time.
         """
+        __tracebackhide__ = True
         args, stdin = manifests.arguments(what)
-        side = ["--server-side"] if server_side else []
-        return self("apply", *args, *side, namespace=namespace, stdin=stdin, timeout=timeout)
+        command = ["apply", *args, *(["--server-side"] if server_side else [])]
+        limit = CRD_TIMEOUT if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        result = self(*command, namespace=namespace, stdin=stdin, check=False, timeout=timeout)
+        crds = waiting.applied_crds(result.stdout) if wait else []
+        # kubectl looks for the kinds of all objects before it creates the first of them.
+        again = result.returncode != 0 and "no matches for kind" in result.stderr
+        if crds and (result.returncode == 0 or again):
+            left = limit if timeout is None else max(deadline - time.monotonic(), 0)
+            waiting.wait_until_served(self, crds, timeout=left)
+            if again:
+                return self(*command, namespace=namespace, stdin=stdin, timeout=timeout)
+        if result.returncode != 0:
+            raise failure(result.command, result.returncode, result.stderr, result.stdout)
+        return result
+
+    def patch(
+        self,
+        resource: str,
+        change: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        type: Literal["merge", "json", "strategic"] = "merge",  # noqa: A002 - as kubectl calls it
+        subresource: str | None = None,
+        namespace: str | None = None,
+        timeout: float | None = None,
+    ) -> KubectlResult:
+        """Change an object: `kubectl.patch("website/home", {"spec": {"replicas": 3}})`.
+
+        Args:
+            resource: Such as "deployment/web".
+            change: What should be different; for a JSON patch, its list of operations.
+            type: How to understand it: "merge" (RFC 7386; lists are replaced, None removes), "json" (RFC 6902)
+                or "strategic" (lists are merged by their keys; not for custom resources).
+            subresource: Such as "status" or "scale", to change that and not the object itself.
+            namespace: Where it is.
+            timeout: Limit in seconds.
+
+        Raises:
+            KubectlError: There is no such object, or the API server refused the change.
+        """
+        __tracebackhide__ = True
+        args = ["patch", resource, f"--type={type}", f"--patch={json.dumps(change)}"]
+        args += [f"--subresource={subresource}"] if subresource else []
+        return self(*args, namespace=namespace, timeout=timeout)
 
     def delete(
         self,
@@ -177,6 +145,7 @@ class Kubectl:
         Raises:
             KubectlError: There is no such object, it may not be deleted, or the time was up.
         """
+        __tracebackhide__ = True
         if isinstance(what, str) and not manifests.is_manifest(what):
             args: list[str | Path] = [what, *([name] if name else [])]
             stdin = None
@@ -205,22 +174,45 @@ class Kubectl:
             timeout: Limit for all of it in seconds.
 
         Raises:
-            KubectlError: The time was up, or there is no such kind.
+            KubectlError: The time was up, or there is no such kind. Its text ends with what the objects look
+                like: status, conditions, containers that wait, and the last events.
         """
-        deadline = time.monotonic() + timeout
-        args = ["wait", resource, f"--for={condition}", *([f"--selector={selector}"] if selector else [])]
-        while True:
-            # kubectl takes 0 for "look once", and a negative limit for a week.
-            left = max(deadline - time.monotonic(), 0)
-            # kubectl keeps the limit itself, and says what it waited for; ours is the net below it.
-            result = self(*args, f"--timeout={left:.3f}s", namespace=namespace, check=False, timeout=left + 10)
-            if result.returncode == 0:
-                return result
-            # To kubectl, an object that is not there yet is an error; a test waits for that one most often.
-            missing = "(NotFound)" in result.stderr or "no matching resources found" in result.stderr
-            if left == 0 or not missing:
-                raise KubectlError(result.command, result.returncode, result.stderr, result.stdout)
-            time.sleep(min(left, 0.2))
+        __tracebackhide__ = True
+        return waiting.wait_for(self, resource, condition, namespace=namespace, selector=selector, timeout=timeout)
+
+    def can_i(
+        self,
+        verb: str,
+        resource: str,
+        name: str | None = None,
+        *,
+        subresource: str | None = None,
+        namespace: str | None = None,
+        all_namespaces: bool = False,
+    ) -> bool:
+        """Whether this user may do something: `kubectl.using(alice).can_i("list", "pods")`.
+
+        Args:
+            verb: Such as "get", "list", "create"; "*" is all of them.
+            resource: Such as "pods" or "deployments.apps", or a path such as "/healthz".
+            name: One object; None asks about all of that kind.
+            subresource: Such as "log" or "status".
+            namespace: Where.
+            all_namespaces: Whether it has to hold everywhere.
+
+        Raises:
+            KubectlError: There is no such resource, which kubectl only warns of, or nobody could be asked.
+        """
+        __tracebackhide__ = True
+        args = ["auth", "can-i", verb, f"{resource}/{name}" if name else resource]
+        args += [f"--subresource={subresource}"] if subresource else []
+        args += ["--all-namespaces"] if all_namespaces else []
+        result = self(*args, namespace=namespace, check=False)
+        answer = result.stdout.partition(" ")[0].strip()
+        # A name with a mistake in it is nobody's right, and the test that expects "no" would pass.
+        if answer not in {"yes", "no"} or "doesn't have a resource type" in result.stderr:
+            raise failure(result.command, result.returncode, result.stderr, result.stdout)
+        return answer == "yes"
 
     def logs(
         self,
@@ -240,6 +232,7 @@ class Kubectl:
             previous: Whether to read the one that ran before the last restart.
             tail: Only so many lines from the end.
         """
+        __tracebackhide__ = True
         args = ["logs", resource, *([f"--container={container}"] if container else [])]
         args += ["--previous"] if previous else []
         args += [f"--tail={tail}"] if tail is not None else []
@@ -266,6 +259,7 @@ class Kubectl:
             check: Whether a failing exit code (kubectl hands on the command's own) is an error.
             timeout: Limit in seconds.
         """
+        __tracebackhide__ = True
         args = ["exec", pod, *([f"--container={container}"] if container else [])]
         args += ["--stdin"] if stdin is not None else []
         return self(*args, "--", *command, namespace=namespace, stdin=stdin, check=check, timeout=timeout)
@@ -288,13 +282,13 @@ class Kubectl:
             container: Which container; None is the default one.
             timeout: Limit in seconds.
         """
+        __tracebackhide__ = True
         which = [f"--container={container}"] if container else []
         return self("cp", source, target, *which, namespace=namespace, timeout=timeout)
 
-    @contextlib.contextmanager
     def port_forward(
         self, resource: str, port: int | str, *, namespace: str | None = None, timeout: float = 30.0
-    ) -> Iterator[int]:
+    ) -> AbstractContextManager[int]:
         """Reach a port of a pod from this machine.
 
         Args:
@@ -303,35 +297,13 @@ class Kubectl:
             namespace: Where it is.
             timeout: Limit in seconds until kubectl listens.
 
-        Yields:
-            The port on 127.0.0.1; it is closed when the block ends, however it ends.
+        Returns:
+            A context manager: it gives the port on 127.0.0.1, and closes it when the block ends, however it ends.
 
         Raises:
             KubectlError: kubectl could not forward, or its time was up.
         """
-        from .portforward import forward
+        from ..portforward import Forward
 
         args = ("port-forward", "--address=127.0.0.1", resource, f":{port}")
-        with forward(self._command(args, namespace), _environment(), timeout) as local:
-            yield local
-
-    def _command(self, args: Sequence[str | Path], namespace: str | None) -> list[str]:
-        command = [str(self.executable), f"--kubeconfig={self.kubeconfig}"]
-        command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
-        command += [f"--namespace={namespace}"] if namespace else []
-        return [*command, *map(str, args)]
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """End a child and its whole process group at once, and reap it. kubectl has nothing to tidy up."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _environment() -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
-    # A user's own defaults and aliases (~/.kube/kuberc) would make tests pass on one machine only.
-    environment["KUBERC"] = "off"
-    environment["KUBECTL_KUBERC"] = "false"
-    return environment
+        return Forward(self._command(args, namespace), timeout)

@@ -1,0 +1,89 @@
+"""Runner: one cluster, one user, perhaps one namespace, and the way kubectl is called for them.
+`commands.py` builds on it, one method for each thing that tests do most."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from .process import KubectlResult, failure, run
+
+
+class Runner:
+    """Runs kubectl against one cluster, as one user.
+
+    Args:
+        executable: The kubectl to run.
+        kubeconfig: Whose access it uses.
+        cache_dir: Where it keeps what it learnt about the API; None is kubectl's own default.
+        timeout: Limit for each run in seconds, where a call gives none of its own.
+        namespace: The namespace to act in; None is the kubeconfig's, which is "default".
+    """
+
+    def __init__(
+        self,
+        executable: Path,
+        kubeconfig: Path,
+        *,
+        cache_dir: Path | None = None,
+        timeout: float = 120.0,
+        namespace: str | None = None,
+    ) -> None:
+        self.executable = executable
+        self.kubeconfig = kubeconfig
+        self.timeout = timeout
+        self.namespace = namespace
+        self._cache_dir = cache_dir
+
+    def __repr__(self) -> str:
+        bound = f", namespace={self.namespace!r}" if self.namespace else ""
+        return f"{type(self).__name__}({str(self.kubeconfig)!r}{bound})"
+
+    def using(self, kubeconfig: Path) -> Self:
+        """The same kubectl as another user: `kubectl.using(cluster.user("alice"))`. A namespace stays."""
+        other = copy.copy(self)
+        other.kubeconfig = kubeconfig
+        return other
+
+    def in_namespace(self, namespace: str) -> Self:
+        """The same kubectl, acting in a namespace wherever a call names no other: `namespace=` still wins."""
+        other = copy.copy(self)
+        other.namespace = namespace
+        return other
+
+    def __call__(
+        self,
+        *args: str | Path,
+        namespace: str | None = None,
+        stdin: str | None = None,
+        check: bool = True,
+        timeout: float | None = None,
+    ) -> KubectlResult:
+        """Run kubectl with these arguments.
+
+        Args:
+            args: What one would type after `kubectl`.
+            namespace: The namespace to act in; None is the one that this object is bound to, if any, or
+                else the kubeconfig's, which is "default".
+            stdin: Text for its standard input.
+            check: Whether a failing exit code is an error.
+            timeout: Limit in seconds; None is the limit that this object was made with.
+
+        Raises:
+            KubectlError: It failed (unless `check=False`), or its time was up (always; `returncode` is None).
+        """
+        __tracebackhide__ = True
+        limit = self.timeout if timeout is None else timeout
+        result = run(self._command(args, namespace), stdin=stdin, limit=limit)
+        if check and result.returncode != 0:
+            raise failure(result.command, result.returncode, result.stderr, result.stdout)
+        return result
+
+    def _command(self, args: Sequence[str | Path], namespace: str | None) -> list[str]:
+        where = self.namespace if namespace is None else namespace
+        command = [str(self.executable), f"--kubeconfig={self.kubeconfig}"]
+        command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
+        command += [f"--namespace={where}"] if where else []
+        return [*command, *map(str, args)]
