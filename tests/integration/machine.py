@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_kubernix.boot.claims import default_root
+from pytest_kubernix.boot.rundir import CLUSTER_ID, default_root
 
 GUARDIAN = "pytest_kubernix.boot.guardian"
 SHOWN = 12
@@ -80,7 +80,7 @@ class Process:
         """The run directory that it is the guardian of, or ""."""
         if GUARDIAN not in self.command:
             return ""
-        return next((word for word in self.command.split() if re.search(r"/[0-9a-f]{6}$", word)), "")
+        return next((word for word in self.command.split() if CLUSTER_ID.fullmatch(Path(word).name)), "")
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,11 @@ class Snapshot:
 
     def _is_ours(self, process: Process, after: Snapshot) -> bool:
         """Whether a process is new and may be ours: a child of this one, or an orphan."""
+        if self._was_there(process):
+            return False
         relatives = _ancestors(os.getpid(), after.processes)
         while True:
-            before = self.processes.get(process.pid)
-            if before and before.start == process.start:
+            if self._was_there(process):
                 # Orphans are given to process 1, or to a subreaper that is above us as well.
                 return process.pid in relatives
             if process.guards and not Path(process.guards).is_relative_to(self.root):
@@ -131,6 +132,10 @@ class Snapshot:
             if process.parent not in after.processes:
                 return process.parent != 2
             process = after.processes[process.parent]
+
+    def _was_there(self, process: Process) -> bool:
+        before = self.processes.get(process.pid)
+        return before is not None and before.start == process.start
 
 
 def snapshot(root: Path) -> Snapshot:
@@ -156,7 +161,7 @@ def snapshot(root: Path) -> Snapshot:
         "iptables table": _lines("/proc/net/ip_tables_names") | _lines("/proc/net/ip6_tables_names"),
         "mount": frozenset(_mounts()),
         "cgroup": frozenset(_cgroups()),
-        "run directory": _names(root) | _names(default_root()),
+        "run directory": _names(root) | _names(default_root()) | {str(path) for path in (root,) if path.exists()},
         "shared memory": _names(Path("/dev/shm")),
         "abstract socket": frozenset(re.findall(r"@kubernix\S*", Path("/proc/net/unix").read_text())),
         "sysctl": frozenset(_sysctls()),
@@ -281,7 +286,9 @@ def _mounts() -> Iterator[str]:
 def _cgroups() -> Iterator[str]:
     for top, folders, _ in os.walk("/sys/fs/cgroup"):
         for name in folders:
-            yield f"{top}/{name}"
+            # Whoever runs on this machine may make cgroups; those of a kubelet or a runtime have such a word.
+            if re.search("kubernix|kube|containerd|cri|k8s", f"{top}/{name}"):
+                yield f"{top}/{name}"
 
 
 def _sysctls() -> Iterator[str]:
