@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .config import ClusterConfig
-    from .drivers.base import BootOptions, Driver, RunningCluster, State, Status
+    from .drivers.base import BootOptions, Death, Diagnostics, Driver, RunningCluster, State, Status
     from .drivers.registry import DriverRegistry
     from .errors import (
         BootError,
@@ -39,6 +39,8 @@ _HOME = {
     "ClusterHandle": "handle",
     "ComponentError": "errors",
     "ConfigError": "errors",
+    "Death": "drivers.base",
+    "Diagnostics": "drivers.base",
     "Driver": "drivers.base",
     "DriverError": "errors",
     "DriverRegistry": "drivers.registry",
@@ -64,6 +66,8 @@ __all__ = [
     "ClusterHandle",
     "ComponentError",
     "ConfigError",
+    "Death",
+    "Diagnostics",
     "Driver",
     "DriverError",
     "DriverRegistry",

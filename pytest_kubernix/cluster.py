@@ -21,7 +21,7 @@ from .kubectl import Kubectl
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
-    from .drivers.base import RunningCluster, Status
+    from .drivers.base import Diagnostics, RunningCluster, Status
     from .handle import ClusterHandle
 
 # A token outlives any test run, and the cluster does not outlive the run.
@@ -119,6 +119,39 @@ class Cluster:
     def status(self) -> Status:
         """What it looks like right now."""
         return self._running.status()
+
+    def diagnostics(self, *, timeout: float = 5.0) -> Diagnostics:
+        """What its driver knows of it: the state of components, those that died by themselves, the boot's timeline.
+
+        Args:
+            timeout: Limit in seconds.
+
+        Raises:
+            ClusterGone: It does not run any more.
+            TimeoutError: There was no answer in time.
+        """
+        return self._running.diagnostics(timeout=timeout)
+
+    def diagnose(self, folder: str | Path) -> Path:
+        """Write down all there is to know about it: logs, objects, events, the boot's timeline as a picture.
+
+        Values of Secrets are left out. What can't be had is listed in `bundle.json`; it takes a few seconds,
+        and a good minute at most.
+
+        Args:
+            folder: Where to make a new directory, named by the cluster's id; it is made if need be.
+
+        Returns:
+            The new directory.
+
+        Raises:
+            ClusterGone: It does not run any more.
+            OSError: The directory can't be written.
+        """
+        from .diagnostics.artifacts import claim
+        from .diagnostics.bundle import write_cluster
+
+        return write_cluster(self, claim(Path(folder), self.handle.cluster_id))
 
     @cached_property
     def components(self) -> Components:

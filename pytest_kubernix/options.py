@@ -175,6 +175,14 @@ OPTIONS = (
         help="leave the cluster running under this name, and find it again next time; default: do not",
     ),
     Option(
+        word="artifacts",
+        metavar="DIR",
+        default=None,
+        parse=Path,
+        help="directory for logs, objects, events and a timeline of each cluster, when a test or a boot failed and "
+        "when the session ends; default: write none",
+    ),
+    Option(
         word="api-port",
         metavar="PORT",
         default="0",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from . import hookspecs, options
-from .fixtures import markers
+from .fixtures import markers, reporting
 
 # By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
@@ -98,6 +98,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if changes and "kubernix" in metafunc.fixturenames:
         name = ",".join(f"{key}={value}" for key, value in sorted(changes.items()))
         metafunc.parametrize("kubernix", [changes], ids=[name], indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report of a failed test say how its cluster is; after all others had their say on what failed is."""
+    report = yield
+    reporting.explain(item, call, report)
+    return report
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -5,10 +5,29 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, Protocol
 
+from ..drivers.base import Diagnostics
 from ..errors import KubectlError
+from ..handle import ClusterHandle
 from ..kubectl import Kubectl
+
+API_SERVER = "kube-apiserver"
+
+
+class Subject(Protocol):
+    """A cluster, as far as this package looks at one; `Cluster` is one."""
+
+    @property
+    def handle(self) -> ClusterHandle:
+        """Where it is."""
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """Its kubectl."""
+
+    def diagnostics(self, *, timeout: float) -> Diagnostics:
+        """What its driver knows; see `RunningCluster.diagnostics`."""
 
 
 class UnavailableError(Exception):
@@ -20,16 +39,18 @@ class Api:
 
     Args:
         kubectl: Asks.
+        known: What the driver knows: an API server that does not run is not asked at all.
         total: Limit for everything together, in seconds.
         each: Limit for each question, in seconds.
     """
 
-    def __init__(self, kubectl: Kubectl, *, total: float, each: float) -> None:
+    def __init__(self, kubectl: Kubectl, known: Diagnostics, *, total: float, each: float) -> None:
         self._kubectl = kubectl
         self._total = total
         self._each = each
         self._deadline = time.monotonic() + total
-        self._silent = ""
+        state = known.components.get(API_SERVER, "running")
+        self._silent = "" if state == "running" else f"{API_SERVER} is {state}"
 
     def run(self, *args: str, namespace: str | None = None, partly: bool = False) -> str:
         """What kubectl prints.

@@ -14,7 +14,7 @@ LEFT_OUT = "(left out)"
 SHORTEST = 8
 """Characters of the shortest value that is looked for outside of Secrets: "true" and "admin" are anywhere."""
 
-LONG_LINE = 24
+LONG_LINE = 16
 """Characters from which a single line of a value gives it away, as of a key that a log prints line by line."""
 
 TOKEN_TYPE = "kubernetes.io/service-account-token"  # noqa: S105 - the name of a type

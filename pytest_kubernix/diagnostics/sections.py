@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from ..drivers.base import Death, Diagnostics, RunningCluster
+from ..drivers.base import Death, Diagnostics
 from ..errors import KubernixError
-from ..kubectl import Kubectl
-from .api import Api, UnavailableError
+from .api import Api, Subject, UnavailableError
 from .tables import event_time, events_table, is_fine, pods_table, statuses
 
 Section = tuple[str, str]
@@ -26,15 +25,12 @@ MAX_LOGS = 6
 LOG_LINES = 30
 LOG_BYTES = 16_384
 
-API_SERVER = "kube-apiserver"
 
-
-def sections(running: RunningCluster, kubectl: Kubectl, *, namespace: str | None, since: float) -> list[Section]:
+def sections(cluster: Subject, *, namespace: str | None, since: float) -> list[Section]:
     """The sections for one cluster that a failed test used.
 
     Args:
-        running: The cluster.
-        kubectl: Its kubectl.
+        cluster: The cluster.
         namespace: The test's own namespace, of which everything is told; None tells of all namespaces, but
             only pods that are not well and warnings.
         since: When the test began, in seconds since the epoch.
@@ -42,9 +38,9 @@ def sections(running: RunningCluster, kubectl: Kubectl, *, namespace: str | None
     Returns:
         Title and text of each; those that would have nothing to tell are left out.
     """
-    name = running.handle.cluster_id
+    name = cluster.handle.cluster_id
     try:
-        known = running.diagnostics(timeout=GUARDIAN_TIMEOUT)
+        known = cluster.diagnostics(timeout=GUARDIAN_TIMEOUT)
     except TimeoutError:
         text = f"what keeps the cluster did not answer within {GUARDIAN_TIMEOUT:g} s"
         return [(f"kubernix: cluster {name}", text)]
@@ -53,7 +49,7 @@ def sections(running: RunningCluster, kubectl: Kubectl, *, namespace: str | None
     found: list[Section] = []
     if lines := components_text(known, since=since):
         found.append((f"kubernix: components of cluster {name}", lines))
-    found += _api_sections(known, kubectl, namespace, since)
+    found += _api_sections(known, cluster, namespace, since)
     return found
 
 
@@ -64,29 +60,23 @@ def components_text(known: Diagnostics, *, since: float) -> str:
         known: What the driver knows.
         since: Seconds since the epoch.
     """
-    lines: list[str] = []
-    for death in known.deaths:
-        if death.at >= since:
-            lines.append(f"{death.at - since:.1f} s into the test: {death.text}")
+    lines = [f"{death.at - since:.1f} s into the test: {death.text}" for death in known.deaths if death.at >= since]
     last: dict[str, Death] = {death.component: death for death in known.deaths}
     for name, state in known.components.items():
         if state == "running":
             continue
-        death = last.get(name)
-        if state == "dead" and death and death.at < since:
-            lines.append(f"{name} is dead since {_clock(death.at)}, before this test\n{death.text}")
+        before = last.get(name)
+        if state == "dead" and before is not None and before.at < since:
+            lines.append(f"{name} is dead since {_clock(before.at)}, before this test\n{before.text}")
         else:
             lines.append(f"{name} is {state} now")
     return "\n".join(lines)
 
 
-def _api_sections(known: Diagnostics, kubectl: Kubectl, namespace: str | None, since: float) -> list[Section]:
+def _api_sections(known: Diagnostics, cluster: Subject, namespace: str | None, since: float) -> list[Section]:
     where = f"namespace {namespace}" if namespace else "all namespaces"
     title = f"kubernix: pods of {where}"
-    state = known.components.get(API_SERVER, "running")
-    if state != "running":
-        return [(title, f"not known: {API_SERVER} is {state}")]
-    api = Api(kubectl, total=API_TIMEOUT, each=API_TIMEOUT)
+    api = Api(cluster.kubectl, known, total=API_TIMEOUT, each=API_TIMEOUT)
     try:
         items = api.items("pods,events", namespace=namespace)
     except UnavailableError as error:

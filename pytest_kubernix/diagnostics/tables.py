@@ -97,7 +97,7 @@ def pod_status(pod: Object) -> str:
     for one in status.get("initContainerStatuses", []):
         reason = _reason(one)
         # One that runs all along, beside the others, is no reason to wait.
-        if reason and not (one["state"].get("terminated", {}).get("exitCode") == 0):
+        if reason and one["state"].get("terminated", {}).get("exitCode") != 0:
             return f"Init:{reason}"
     for one in status.get("containerStatuses", []):
         if reason := _reason(one):

@@ -100,7 +100,7 @@ class RunningCluster(ABC):
         """Name → "running", "paused" or "dead", of each component and node that can be broken; none by default."""
         return {}
 
-    def diagnostics(self, *, timeout: float) -> Diagnostics:
+    def diagnostics(self, *, timeout: float) -> Diagnostics:  # noqa: ARG002 - for drivers that ask
         """What there is to say when something went wrong; nothing by default.
 
         Args:

@@ -17,6 +17,7 @@ HEAVY = (
     "pytest_kubernix.boot",
     "pytest_kubernix.cluster",
     "pytest_kubernix.components",
+    "pytest_kubernix.diagnostics",
     "pytest_kubernix.drivers.native",
     "pytest_kubernix.fixtures.factory",
     "pytest_kubernix.fixtures.removal",

@@ -31,8 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "kubectl": {"errors", "manifests", "portforward"},
     "portforward": {"errors", "kubectl"},
     "images": {"errors"},
-    "cluster": {*BASE, "faults", "kubectl", "images", "plan", "drivers"},
-    "fixtures": {*BASE, "cluster", "kubectl", "drivers", "options", "sharing"},
+    "diagnostics": {*BASE, "kubectl", "drivers"},
+    "cluster": {*BASE, "faults", "kubectl", "images", "plan", "drivers", "diagnostics"},
+    "fixtures": {*BASE, "cluster", "kubectl", "drivers", "options", "sharing", "diagnostics"},
     "doctor": {*BASE, "boot", "binaries", "drivers"},
     "plugin": {"errors", "hookspecs", "options", "fixtures", "drivers"},
 }
