@@ -163,7 +163,6 @@ def snapshot(root: Path) -> Snapshot:
         "cgroup": frozenset(_cgroups()),
         "run directory": _names(root) | _names(default_root()) | {str(path) for path in (root,) if path.exists()},
         "shared memory": _names(Path("/dev/shm")),
-        "abstract socket": frozenset(re.findall(r"@kubernix\S*", Path("/proc/net/unix").read_text())),
         "sysctl": frozenset(_sysctls()),
     }
     return Snapshot(root, processes, facts)

@@ -59,7 +59,7 @@ def test_a_component_that_dies_fails_the_boot_at_once(kept: Path) -> None:
     assert (logs / "stillborn.log").read_text() == "the first words of stillborn\nthe last words of stillborn\n"
     assert (logs / "etcd.log").exists()
     # Later phases were not begun.
-    assert not (logs / "kube-apiserver.log").exists()
+    assert not (logs / "kube-scheduler.log").exists()
 
 
 def test_all_failures_of_a_phase_are_told() -> None:

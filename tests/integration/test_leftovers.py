@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 # What is seen of a cluster on its machine while it lives; everything else is inside its namespaces.
 SEEN = (
-    "abstract socket",
     "address",
     "cgroup",
     "link",
@@ -177,8 +176,8 @@ def start_suite(directory: Path, root: Path, text: str, *args: str) -> subproces
     with (directory / "output").open("wb") as output:
         return subprocess.Popen(
             # However this run ends, that one ends with it, and its cluster too.
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kubernix-nodes=1",
-             f"--kubernix-root={root}", *args],
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
+             "--kubernix-nodes=1", f"--kubernix-root={root}", *args],
             cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
         )  # fmt: skip

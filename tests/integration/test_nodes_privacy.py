@@ -16,7 +16,7 @@ from .pods import descendants, guardian_of, node_address
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.kubernix(nodes=2)]
 
-SECRET = re.compile(rb"PRIVATE KEY|client-key-data|secretbox|\"token\"")
+SECRET = re.compile(rb'BEGIN [A-Z ]*PRIVATE KEY|"client-key-data": "|"secretbox"|"token": "')
 
 
 def holds_a_secret(path: Path) -> bool:
