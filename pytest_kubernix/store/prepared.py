@@ -53,7 +53,8 @@ class PreparedData:
 
     def find(self) -> str:
         """The directory to copy, or "" when there is none yet."""
-        return str(self._directory) if (self._directory / "member").is_dir() else ""
+        # A cache may be shared with a user whose directories this one can't read.
+        return str(self._directory) if os.access(self._directory / "member", os.R_OK | os.X_OK) else ""
 
     def make(self, source: EtcdClient, etcd: Path) -> None:
         """Make it from a cluster that has just booted; what somebody else makes meanwhile is left to them.

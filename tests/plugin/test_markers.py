@@ -142,6 +142,13 @@ def test_requirements_skip_with_the_reason(suite: pytest.Pytester) -> None:
         @requires(capability="etcd", reason="looks at keys")
         def test_capability(kubernix): pass
 
+        @requires(nodes=2)
+        def test_nodes(kubernix): pass
+
+        @requires(nodes=2)
+        @pytest.mark.kubernix(nodes=3)
+        def test_enough_nodes(kubernix): pass
+
         @requires(capability="nodes")
         @pytest.mark.kubernix(nodes=0)
         def test_of_the_marked_cluster(kubernix): pass
@@ -153,9 +160,10 @@ def test_requirements_skip_with_the_reason(suite: pytest.Pytester) -> None:
         """
     )
     result = suite.runpytest("--kubernix-k8s-version=1.34", "-rs")
-    result.assert_outcomes(passed=2, skipped=3)
+    result.assert_outcomes(passed=3, skipped=4)
     result.stdout.fnmatch_lines_random(
         [
+            "*needs 2 nodes, and the cluster has 1",
             "*needs Kubernetes >=1.35, and the cluster is 1.34.4",
             "*needs a cluster with the capability 'etcd', and this one has nodes (looks at keys)",
             "*needs a cluster with the capability 'nodes', and this one has none",
