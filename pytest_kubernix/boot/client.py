@@ -8,6 +8,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -243,8 +244,9 @@ def _start(run_dir: Path, meeting: Meeting) -> None:
         for descriptor in (read, write, *watched):
             if descriptor >= 0:
                 os.close(descriptor)
-    # Isolated, it goes on as a grandchild, and the child is over; otherwise it is ours until one of us ends.
-    process.poll()
+    # Isolated, it goes on as a grandchild, and the child is over in a moment; otherwise it is ours until one of us
+    # ends. Somebody has to take its exit code, whenever that is.
+    threading.Thread(target=process.wait, name="guardian", daemon=True).start()
 
 
 def _locked(path: Path) -> bool:

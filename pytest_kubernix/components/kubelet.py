@@ -107,5 +107,7 @@ class Kubelet(Component):
             "makeIPTablesUtilChains": False,
             "oomScoreAdj": -999 if ctx.facts.can_lower_oom_score else 0,
             "serializeImagePulls": False,
+            # How soon a changed ConfigMap or Secret is seen in running pods; a minute by default.
+            "syncFrequency": "10s",
             "registerNode": True,
         }
