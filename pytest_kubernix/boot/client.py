@@ -120,12 +120,13 @@ class GuardianClient:
         self._life = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
 
     @classmethod
-    def meet(cls, root: Path | None, meeting: Meeting) -> GuardianClient:
+    def meet(cls, root: Path | None, meeting: Meeting, timeout: float = START_TIMEOUT) -> GuardianClient:
         """Find the guardian of a shared cluster, or start one.
 
         Args:
             root: Directory that holds run directories; None is the default.
             meeting: Who meets there.
+            timeout: Limit in seconds for others that are starting it, or for one of that name that is just ending.
 
         Raises:
             ConfigError: The directory can't be used.
@@ -135,17 +136,22 @@ class GuardianClient:
         while True:
             run_dir = make_run_dir(root, meeting.cluster_id)
             try:
-                holder = Holder(run_dir)
+                holder = Holder(run_dir, timeout)
             except FileNotFoundError:
                 continue
+            except TimeoutError as error:
+                raise KubernixError(str(error)) from None
             try:
                 if not holder.holds(run_dir):
                     # The cluster of this name ended a moment ago, and took its directory along.
                     holder.release()
                     continue
-                with _starting(run_dir, meeting):
-                    if not _locked(run_dir / GUARDIAN_LOCK):
-                        _start(run_dir, meeting)
+                with _starting(run_dir, meeting, timeout):
+                    if (lock := _lock_of_none(run_dir)) is not None:
+                        _start(run_dir, meeting, lock)
+                    elif not _listens(run_dir, timeout):
+                        holder.release()
+                        continue
                 return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
             except BaseException:
                 holder.release()
@@ -199,15 +205,15 @@ class GuardianClient:
 
 
 @contextlib.contextmanager
-def _starting(run_dir: Path, meeting: Meeting) -> Iterator[None]:
-    lock = FileLock(run_dir / START_LOCK, timeout=START_TIMEOUT)
+def _starting(run_dir: Path, meeting: Meeting, timeout: float) -> Iterator[None]:
+    lock = FileLock(run_dir / START_LOCK, timeout=timeout)
     try:
         lock.acquire()
     except Timeout:
         starter = run_dir / STARTER
         name = starter.read_text() if starter.exists() else "another process"
         raise KubernixError(
-            f"waited {START_TIMEOUT:g} s for {name}, which is starting the guardian of this cluster and doesn't get on"
+            f"waited {timeout:g} s for {name}, which is starting the guardian of this cluster and doesn't get on"
         ) from None
     try:
         (run_dir / STARTER).write_text(meeting.who)
@@ -218,8 +224,11 @@ def _starting(run_dir: Path, meeting: Meeting) -> Iterator[None]:
         lock.release()
 
 
-def _start(run_dir: Path, meeting: Meeting) -> None:
-    """Start a guardian and return once it listens."""
+def _start(run_dir: Path, meeting: Meeting, lock: int) -> None:
+    """Start a guardian and return once it listens.
+
+    It gets its lock from us, taken: who comes after our death must see that a guardian is on its way.
+    """
     read, write = os.pipe()
     watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
     package = Path(__file__).parent.parent.parent
@@ -227,21 +236,22 @@ def _start(run_dir: Path, meeting: Meeting) -> None:
     try:
         with (run_dir / GUARDIAN_LOG).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", start, str(package), str(run_dir), *map(str, [write, *watched])],
+                [sys.executable, "-I", "-c", start, str(package), str(run_dir), *map(str, [lock, write, *watched])],
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 cwd="/",
-                pass_fds=[write, *watched],
+                pass_fds=[lock, write, *watched],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        os.close(write)
-        write = -1
+        for descriptor in (write, lock):
+            os.close(descriptor)
+        write = lock = -1
         if not os.read(read, 1):
             raise KubernixError(f"the guardian did not start:\n{tail(run_dir / GUARDIAN_LOG)}")
     finally:
-        for descriptor in (read, write, *watched):
+        for descriptor in (read, write, lock, *watched):
             if descriptor >= 0:
                 os.close(descriptor)
     # Isolated, it goes on as a grandchild, and the child is over in a moment; otherwise it is ours until one of us
@@ -249,15 +259,30 @@ def _start(run_dir: Path, meeting: Meeting) -> None:
     threading.Thread(target=process.wait, name="guardian", daemon=True).start()
 
 
-def _locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _try_lock(descriptor)
-    finally:
-        os.close(descriptor)
+def _lock_of_none(run_dir: Path) -> int | None:
+    """The lock of the guardian, taken, if there is none; the descriptor is the caller's."""
+    descriptor = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if _try_lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _listens(run_dir: Path, timeout: float) -> bool:
+    """Whether a guardian that is there answers: whoever started it may have died before it did."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            Connection(run_dir / CONTROL_SOCKET, run_dir.name).close()
+        except ClusterGone:
+            lock = _lock_of_none(run_dir)
+            if lock is not None:
+                os.close(lock)
+                return False
+            time.sleep(PAUSE)
+        else:
+            return True
+    raise KubernixError(f"the guardian in {run_dir} does not listen after {timeout:g} s; end it: kill it, or wait")
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -30,7 +30,7 @@ from .life import Caller, Life
 from .logs import keep_logs, log
 from .netns import isolate
 from .process import Spawner
-from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, leave_root
+from .rundir import CONTROL_SOCKET, HANDLE, HOLDERS_LOCK, leave_root
 from .sequence import OnPhase, run_phases
 
 # A plan for 64 nodes is about a megabyte.
@@ -81,7 +81,9 @@ class Guardian:
         if not self._watched:
             self._wait_for_holders(loop)
         server = await asyncio.start_unix_server(self._answer, str(self._run_dir / CONTROL_SOCKET), limit=LINE_LIMIT)
-        os.write(started, b"1")
+        with contextlib.suppress(BrokenPipeError):
+            # Whoever started us may be dead, and somebody else be waiting.
+            os.write(started, b"1")
         os.close(started)
         await self._end.wait()
         log(f"ending: {self._why}")
@@ -302,17 +304,15 @@ def _publish(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """Entry point: `guardian RUN_DIR STARTED_FD [PIDFD …]`."""
-    run_dir, started, watched = Path(sys.argv[1]), int(sys.argv[2]), [int(word) for word in sys.argv[3:]]
+    """Entry point: `guardian RUN_DIR LOCK_FD STARTED_FD [PIDFD …]`."""
+    run_dir, (lock, started, *watched) = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
     # Ctrl-C and a closed terminal are meant for the tests; holders say when to end.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    for descriptor in (started, *watched):
+    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it.
+    for descriptor in (lock, started, *watched):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
-    # Held for life, so that nobody sweeps what still lives; a fork of this process shares it.
-    lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
     isolated = isolate()
     try:
         asyncio.run(Guardian(run_dir, isolated=isolated, watched=watched).serve(started))

@@ -75,7 +75,7 @@ class NativeDriver(Driver):
     @staticmethod
     def _meet(config: ClusterConfig, options: BootOptions, executables: Executables) -> NativeCluster | None:
         """One try; None when the cluster that was to be reused had to be ended."""
-        guardian = GuardianClient.meet(config.root, options.share.meeting())
+        guardian = GuardianClient.meet(config.root, options.share.meeting(), config.boot_timeout)
         try:
             boot = _Boot(config, options, executables, guardian)
             cluster = boot.until_ready()
