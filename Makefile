@@ -1,5 +1,5 @@
 # The commands of the README. `demo` and `test` set up what they need, and build nothing a second time.
-.PHONY: setup demo test lint fast clusters examples bench clean
+.PHONY: setup demo test lint fast clusters long examples bench clean
 
 DEFAULT_VERSION := default
 OLDER_VERSION := 1.33.13
@@ -27,11 +27,15 @@ lint:
 
 fast:
 	@scripts/setup.sh
-	$(AS_ROOT) $(PYTEST) -q -m "not cluster and not builds" tests
+	$(AS_ROOT) $(PYTEST) -q -m "not cluster and not builds and not long" tests
 
 clusters:
 	@scripts/setup.sh $(DEFAULT_VERSION) $(OLDER_VERSION)
-	$(AS_ROOT) $(PYTEST) -m "cluster or builds" tests
+	$(AS_ROOT) $(PYTEST) -m "(cluster or builds) and not long" tests
+
+# The whole crash matrix and a hundred killed starts: half an hour, and nothing but time.
+long: setup
+	$(AS_ROOT) $(PYTEST) -m long -s tests
 
 examples:
 	@scripts/setup.sh $(DEFAULT_VERSION) $(OLDER_VERSION)
