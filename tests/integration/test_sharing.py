@@ -62,9 +62,7 @@ def is_one_cluster(run: Run, workers: int, tests: int) -> None:
     assert len(run.notes("planned")) == len(run.notes("prepared")) == 1, run.output
 
 
-@pytest.mark.parametrize(
-    ("workers", "tests"), [(4, 60), pytest.param(8, 400, marks=pytest.mark.long)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("workers", "tests"), [(4, 60), pytest.param(8, 400, marks=pytest.mark.long)], ids=str)
 def test_all_workers_share_one_cluster(workers: int, tests: int) -> None:
     """Many workers with many small tests make one boot, and every worker sees the same cluster."""
     with running(f"-n{workers}", suite=many(tests)) as run:
@@ -72,9 +70,7 @@ def test_all_workers_share_one_cluster(workers: int, tests: int) -> None:
         is_one_cluster(run, workers, tests)
 
 
-@pytest.mark.parametrize(
-    ("workers", "tests"), [(2, 12), pytest.param(8, 400, marks=pytest.mark.long)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("workers", "tests"), [(2, 12), pytest.param(8, 400, marks=pytest.mark.long)], ids=str)
 def test_runs_side_by_side_never_meet(workers: int, tests: int) -> None:
     """Three test runs at the same time have a cluster each."""
     with contextlib.ExitStack() as stack:
