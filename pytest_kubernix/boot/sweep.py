@@ -62,4 +62,9 @@ def _locked(path: Path) -> Iterator[bool]:
 
 def _cgroups_of(cluster_id: str) -> list[str]:
     name = f"kubernix/{cluster_id}"
-    return [name] if any((top / name).exists() for top in cgroups.hierarchies()) else []
+    for top in cgroups.hierarchies():
+        # Root's clusters make the common parent private; below it is nothing of another user's.
+        with contextlib.suppress(PermissionError):
+            if (top / name).exists():
+                return [name]
+    return []

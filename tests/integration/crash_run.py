@@ -39,6 +39,11 @@ def test_third():
 """
 
 
+def as_user(user: int) -> list[str]:
+    """The beginning of a command that is run by another user."""
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+
+
 class Gate:
     """A file that others wait at until we let them through; our death lets them through as well."""
 
@@ -62,7 +67,8 @@ class Run:
         args: Further arguments of pytest.
         moment: Where the suite stops until the gate opens, or "".
         crashing: Workers that call abort() when told to.
-        prefix: A command that runs pytest, such as one that changes the user.
+        user: Who runs it.
+        python: The interpreter that runs it.
         environment: Variables that differ from ours.
     """
 
@@ -73,7 +79,8 @@ class Run:
         suite: str = SUITE,
         moment: str = "",
         crashing: Sequence[str] = (),
-        prefix: Sequence[str] = (),
+        user: int = 0,
+        python: str = sys.executable,
         environment: dict[str, str] | None = None,
     ) -> None:
         self.trace = Trace(folder)
@@ -87,9 +94,11 @@ class Run:
         path = os.pathsep.join([str(REPOSITORY), *filter(None, [inherited.get("PYTHONPATH")])])
         paths = {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder / "state")}
         crash = {"CRASH_DIR": str(folder), "CRASH_MOMENT": moment}
+        if user:
+            os.chown(folder, user, user)
         with (folder / "output").open("wb") as output:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", PLUGIN, "-rA",
+                [*as_user(user), python, "-m", "pytest", "-p", "no:cacheprovider", "-p", PLUGIN, "-rA",
                  "--kubernix-nodes=0", f"--kubernix-root={self.root}", *args],
                 cwd=folder, env={**inherited, **paths, **crash, **(environment or {})},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
@@ -170,7 +179,9 @@ class Run:
         self.process.wait()
         self.gate.open()
         self.trace.kill()
-        eventually(lambda: self.trace.quiet() or (sweep(self.root) and self.trace.quiet()), what="the end of a run")
+        eventually(lambda: not self.trace.alive(), what="the end of a run")
+        # Cgroups; the directory itself goes with the folder, whoever owns it.
+        sweep(self.root)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ class Trace:
         self._before = snapshot(self.root)
         self._ids: set[str] = set()
         self._processes: set[tuple[int, int]] = set()
+        self._spaces: set[int] = set()
 
     def run_dirs(self) -> list[Path]:
         """The run directories of clusters that are there now."""
@@ -57,6 +58,8 @@ class Trace:
             for pid in (top, *descendants(top)):
                 if start := _start_of(pid):
                     self._processes.add((pid, start))
+                    # Whatever a cluster starts later is in the PID namespace of its guardian or of its nodes.
+                    self._spaces |= {_space_of(pid)} - {_space_of(os.getpid()), 0}
 
     def changes(self) -> list[str]:
         """What is left on the machine."""
@@ -80,7 +83,7 @@ class Trace:
         return kind != "abstract socket"
 
     def _belongs(self, pid: int) -> bool:
-        if (pid, _start_of(pid)) in self._processes:
+        if (pid, _start_of(pid)) in self._processes or _space_of(pid) in self._spaces:
             return True
         with contextlib.suppress(OSError):
             text = b"".join(Path(f"/proc/{pid}", name).read_bytes() for name in ("cmdline", "environ"))
@@ -96,9 +99,13 @@ class Trace:
                     found.append(int(entry.name))
         return [pid for pid in found if _start_of(pid)]
 
+    def alive(self) -> list[int]:
+        """PIDs of what was seen and still lives."""
+        return [pid for pid, start in self._processes if _start_of(pid) == start]
+
     def quiet(self) -> bool:
         """Whether all that was seen is gone: a quick look, before a thorough one."""
-        return not self.run_dirs() and not any(_start_of(pid) == start for pid, start in self._processes)
+        return not self.run_dirs() and not self.alive()
 
     def clean(self, since: float, limit: float, text: str = "") -> float:
         """Wait until nothing is left; seconds since then.
@@ -119,10 +126,9 @@ class Trace:
 
     def kill(self) -> None:
         """End all that was seen and still lives."""
-        for pid, start in self._processes:
-            if _start_of(pid) == start:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _start_of(pid: int) -> int:
@@ -130,4 +136,11 @@ def _start_of(pid: int) -> int:
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[19]) if fields[0] != "Z" else 0
+    return 0
+
+
+def _space_of(pid: int) -> int:
+    """The PID namespace of a process, 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino
     return 0
