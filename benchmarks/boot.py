@@ -48,11 +48,17 @@ options = BootOptions(progress=lambda line: mark(line), component_plugins=lambda
 config = ClusterConfig(k8s_version=sys.argv[2], nodes=int(sys.argv[1]))
 cluster = NativeDriver().start(config, options)
 ready = time.monotonic()
+sys.path.append(sys.argv[3])
+import processes
+cpu = processes.cpu(cluster.handle.run_dir)
 timeline = list(cluster.diagnostics(timeout=10).timeline)
 stopping = time.monotonic()
 cluster.stop()
-print(json.dumps({"ready": ready - begin, "stop": time.monotonic() - stopping, "marks": marks, "timeline": timeline,
-                  "timings": cluster.handle.timings}))
+stopped = time.monotonic()
+print(json.dumps({
+    "ready": ready - begin, "stop": stopped - stopping, "CPU": cpu,
+    "marks": marks, "timeline": timeline, "timings": cluster.handle.timings,
+}))
 """
 
 
@@ -85,7 +91,7 @@ def boot(nodes: int, version: str, package: Path = HERE.parent) -> dict[str, Any
     """One boot in a process of its own: what CHILD prints."""
     measure.config(nodes, version)
     output = subprocess.run(
-        [sys.executable, "-c", CHILD, str(nodes), version],
+        [sys.executable, "-c", CHILD, str(nodes), version, str(HERE)],
         env={**os.environ, "PYTHONPATH": str(package)}, stdout=subprocess.PIPE, check=True, timeout=180,
     ).stdout  # fmt: skip
     found: dict[str, Any] = json.loads(output)
@@ -96,7 +102,13 @@ def boot_figures(nodes: int, version: str, package: Path = HERE.parent) -> dict[
     """The figures of one boot, in seconds."""
     found = boot(nodes, version, package)
     phases = {name: seconds for name, seconds in found["timings"].items() if name != "total"}
-    return {"ready": found["ready"], "stop": found["stop"], "imports": found["marks"]["imported"], **phases}
+    return {
+        "ready": found["ready"],
+        "stop": found["stop"],
+        "imports": found["marks"]["imported"],
+        "CPU": found["cpu"],
+        **phases,
+    }
 
 
 def compare(sizes: list[int], arguments: argparse.Namespace) -> None:
