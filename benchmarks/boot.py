@@ -2,7 +2,9 @@
 Each boot has a Python process of its own, as a test session has, and counts from the request to all ready.
 
 The request is the driver's start(), as envtest's clock begins at its Start(). What a process imports before that
-has a column of its own; what it imports during the boot, for keys, is part of the boot. `--timeline` tells instead when each phase and each component got how far; `--against PATH` measures the
+has a column of its own; what it imports during the boot, for keys, is part of the boot.
+
+`--timeline` tells instead when each phase and each component got how far; `--against PATH` measures the
 package of another directory in the same rounds.
 """
 
@@ -106,8 +108,8 @@ def boot_figures(nodes: int, version: str, package: Path = HERE.parent) -> dict[
     return {
         "ready": found["ready"],
         "stop": found["stop"],
-        "imports": found["marks"]["imported"],
-        "CPU": found["cpu"],
+        "imports": found["imports"],
+        "CPU": found["CPU"],
         **phases,
     }
 
