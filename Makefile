@@ -42,8 +42,15 @@ examples:
 	$(AS_ROOT) $(PYTEST) --kubernix-nodes=2 examples/
 	$(AS_ROOT) $(PYTEST) --kubernix-nodes=2 --kubernix-k8s-version=$(OLDER_VERSION) examples/
 
+# One after another: two at once would measure each other.
+BENCHMARKS := boot teardown rollback unused memory kubectl rollout
+
 bench: setup
-	$(AS_ROOT) .venv/bin/python benchmarks/boot.py
+	@for name in $(BENCHMARKS); do \
+		[ -e benchmarks/$$name.py ] || continue; \
+		echo "== $$name"; \
+		$(AS_ROOT) .venv/bin/python benchmarks/$$name.py || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
