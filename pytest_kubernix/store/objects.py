@@ -19,8 +19,8 @@ METADATA, SPEC, STATUS = 1, 2, 3
 UID, DELETION_TIMESTAMP, DELETION_GRACE, MANAGED_FIELDS = 5, 9, 10, 17
 # Field of PodSpec.
 NODE_NAME = 10
-# Field of PodStatus.
-PHASE = 1
+# Fields of PodStatus.
+PHASE, QOS_CLASS = 1, 9
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
@@ -86,7 +86,9 @@ class StoredObject:
         metadata = b"".join(
             _field(UID, new_uid.encode()) if has == UID else whole for has, whole, _ in _fields(self.section(METADATA))
         )
-        return self.having(METADATA, metadata).having(STATUS, _field(PHASE, b"Pending"))
+        # As at its creation: the phase, and the class, which the API server lets nobody change or add later.
+        status = _field(PHASE, b"Pending") + _field(QOS_CLASS, self.inside(STATUS, QOS_CLASS))
+        return self.having(METADATA, metadata).having(STATUS, status)
 
     def having(self, number: int, content: bytes) -> StoredObject:
         """This object with another content of one section."""
