@@ -48,7 +48,9 @@ def main() -> None:
         row = f"{name:18}"
         for size in sizes:
             values = [run[name] for run in runs[size] if name in run]
-            row += f"{f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})' if values else '-':>22}"
+            row += (
+                f"{f'{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})' if values else '-':>22}"
+            )
         print(row)
     for size, bound in BOUND.items():
         if size in runs:

@@ -34,12 +34,12 @@ class StoredObject:
     Attributes:
         kind: Such as "Pod".
         fields: Its fields: (number, the whole field as it was, what it holds).
-        rest: The envelope without the object.
+        envelope: The fields of the envelope, with the object as it was.
     """
 
     kind: str
     fields: Fields
-    rest: bytes
+    envelope: Fields
 
     def section(self, number: int) -> bytes:
         """What one field holds, or b"" without it."""
@@ -63,7 +63,8 @@ class StoredObject:
 
     def encode(self) -> bytes:
         """The value; the inverse of `parse`."""
-        return MAGIC + self.rest + _field(RAW, b"".join(whole for _, whole, _ in self.fields))
+        raw = _field(RAW, b"".join(whole for _, whole, _ in self.fields))
+        return MAGIC + b"".join(raw if number == RAW else whole for number, whole, _ in self.envelope)
 
     def replacing(self, number: int, other: StoredObject) -> StoredObject:
         """This object with one section of another one."""
@@ -94,7 +95,7 @@ class StoredObject:
         """This object with another content of one section."""
         fields = [field for field in self.fields if field[0] != number]
         fields.append((number, _field(number, content), content))
-        return StoredObject(self.kind, sorted(fields, key=lambda field: field[0]), self.rest)
+        return StoredObject(self.kind, sorted(fields, key=lambda field: field[0]), self.envelope)
 
 
 def parse(value: bytes) -> StoredObject | None:
@@ -105,8 +106,7 @@ def parse(value: bytes) -> StoredObject | None:
     types = next((content for number, _, content in envelope if number == TYPE_META), b"")
     raw = next((content for number, _, content in envelope if number == RAW), b"")
     kind = next((content.decode() for number, _, content in _fields(types) if number == KIND), "")
-    rest = b"".join(whole for number, whole, _ in envelope if number != RAW)
-    return StoredObject(kind, list(_fields(raw)), rest)
+    return StoredObject(kind, list(_fields(raw)), envelope)
 
 
 def uid(value: bytes) -> str:

@@ -21,7 +21,17 @@ from .pods import PORT, address, eventually, fetch, guardian_of, node_address, p
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
 # What is seen of a cluster on its machine while it lives; everything else is inside its namespaces.
-SEEN = ("abstract socket", "address", "cgroup", "link", "listening", "network namespace", "process", "route", "run directory")
+SEEN = (
+    "abstract socket",
+    "address",
+    "cgroup",
+    "link",
+    "listening",
+    "network namespace",
+    "process",
+    "route",
+    "run directory",
+)
 
 
 @pytest.fixture
@@ -79,7 +89,9 @@ def test_the_machine_is_as_before(kubernix_cluster_factory: ClusterFactory, root
 
 
 @pytest.mark.parametrize("nodes", [0, 1])
-@pytest.mark.parametrize("component", [Dying("stillborn", last=True), NoExecutable("stillborn")], ids=["dies", "is-none"])
+@pytest.mark.parametrize(
+    "component", [Dying("stillborn", last=True), NoExecutable("stillborn")], ids=["dies", "is-none"]
+)
 def test_a_failed_boot_leaves_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, component: Dying | NoExecutable, nodes: int
 ) -> None:

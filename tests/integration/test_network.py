@@ -262,5 +262,3 @@ def test_a_name_that_is_nowhere_fails_fast(net: Net) -> None:
         "on-node-1", PROGRAM, "resolve", "nobody.invalid", namespace=net.namespace, check=False, timeout=20
     )
     assert result.returncode == 1
-
-

@@ -224,8 +224,10 @@ def test_what_takes_too_much_memory_is_killed(kubernix: Cluster, kubernix_namesp
     kubectl.wait("pod/greedy", "condition=Ready", namespace=namespace, timeout=60)
     kubectl.exec("greedy", PROGRAM, "write", "/ram/much", namespace=namespace, stdin="x" * (40 << 20), check=False)
     eventually(
-        lambda: "OOMKilled" in str(kubectl.get("pod", "greedy", namespace=namespace)["status"])
-        or kubectl.get("pod", "greedy", namespace=namespace)["status"]["phase"] == "Running",
+        lambda: (
+            "OOMKilled" in str(kubectl.get("pod", "greedy", namespace=namespace)["status"])
+            or kubectl.get("pod", "greedy", namespace=namespace)["status"]["phase"] == "Running"
+        ),
         what="the pod's end",
     )
     for node in NODES:
@@ -288,9 +290,7 @@ def test_liveness(kubernix: Cluster, kubernix_namespace: str) -> None:
     made = pod("ill", "sleep", "infinity", main={"livenessProbe": {**probe, "initialDelaySeconds": 2}})
     kubectl.apply(made, namespace=namespace)
     kubectl.wait("pod/ill", "condition=Ready", namespace=namespace, timeout=60)
-    kubectl.wait(
-        "pod/ill", "jsonpath={.status.containerStatuses[0].restartCount}=1", namespace=namespace, timeout=30
-    )
+    kubectl.wait("pod/ill", "jsonpath={.status.containerStatuses[0].restartCount}=1", namespace=namespace, timeout=30)
 
 
 def test_nodes_know_their_own_addresses_only(kubernix: Cluster) -> None:

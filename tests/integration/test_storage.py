@@ -112,9 +112,7 @@ def test_containers_of_a_pod_share_an_empty_dir(kubernix: Cluster, kubernix_name
     """What one container writes to an emptyDir, the other reads; in memory, it is a tmpfs."""
     kubectl, namespace = kubernix.kubectl, kubernix_namespace
     mounts = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
-    made = pod(
-        "pair", "sleep", "infinity", main=mounts, volumes=[{"name": "shared", "emptyDir": {"medium": medium}}]
-    )
+    made = pod("pair", "sleep", "infinity", main=mounts, volumes=[{"name": "shared", "emptyDir": {"medium": medium}}])
     made["spec"]["containers"].append({**made["spec"]["containers"][0], "name": "other"})
     kubectl.apply(made, namespace=namespace)
     kubectl.wait("pod/pair", "condition=Ready", namespace=namespace, timeout=60)
@@ -157,9 +155,10 @@ def test_what_a_pod_writes_to_its_nodes_system_stays_there(kubernix: Cluster, ku
         path = f"/{name}/kubernix-was-here-{namespace}"
         kubectl.exec("deep", PROGRAM, "write", path, "x", namespace=namespace)
         assert not Path(path).exists()
-    assert kubectl.exec("deep", PROGRAM, "cat", "/etc/os-release", namespace=namespace).stdout == Path(
-        "/etc/os-release"
-    ).read_text()
+    assert (
+        kubectl.exec("deep", PROGRAM, "cat", "/etc/os-release", namespace=namespace).stdout
+        == Path("/etc/os-release").read_text()
+    )
 
 
 def test_a_persistent_volume_is_bound_and_used(kubernix: Cluster, kubernix_namespace: str, tmp_path: Path) -> None:

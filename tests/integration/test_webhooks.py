@@ -175,9 +175,7 @@ def test_a_webhook_in_the_test_process(kubernix: Cluster, kubernix_namespace: st
     assert {"denied", "admitted"} <= set(asked)
 
 
-def test_a_mutating_webhook_in_the_test_process(
-    kubernix: Cluster, kubernix_namespace: str, tmp_path: Path
-) -> None:
+def test_a_mutating_webhook_in_the_test_process(kubernix: Cluster, kubernix_namespace: str, tmp_path: Path) -> None:
     """A webhook of this process changes objects on their way in."""
     patch = json.dumps([{"op": "add", "path": "/data", "value": {"added": "by the webhook"}}])
     encoded = base64.b64encode(patch.encode()).decode()
