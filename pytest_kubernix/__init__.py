@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from .fixtures.factory import ClusterFactory
     from .handle import ClusterHandle
     from .kubectl import Kubectl, KubectlResult
+    from .store.rollback import Checkpoint
 
 __version__ = "0.1.0"
 
 _HOME = {
     "BootError": "errors",
     "BootOptions": "drivers.base",
+    "Checkpoint": "store.rollback",
     "Cluster": "cluster",
     "ClusterConfig": "config",
     "ClusterFactory": "fixtures.factory",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "BootError",
     "BootOptions",
+    "Checkpoint",
     "Cluster",
     "ClusterConfig",
     "ClusterFactory",

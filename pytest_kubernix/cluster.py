@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ClusterConfig
-from .errors import DriverError
+from .errors import DriverError, KubernixError
 from .faults import Components
 from .kubectl import Kubectl
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .drivers.base import Diagnostics, RunningCluster, Status
     from .handle import ClusterHandle
+    from .store.rollback import Checkpoint, History
 
 # A token outlives any test run, and the cluster does not outlive the run.
 TOKEN_LIFETIME = "24h"  # noqa: S105 - a duration
@@ -46,6 +47,7 @@ class Cluster:
         self._stopping = stopping
         self._stopped = False
         self._clients: dict[Path, ApiClient] = {}
+        self._made_history: History | None = None
 
     def __repr__(self) -> str:
         return f"<Cluster {self.handle.cluster_id} {self.version} at {self.server}>"
@@ -158,6 +160,42 @@ class Cluster:
         """Its components and nodes, to be killed, paused, resumed and restarted by tests."""
         return Components(self._running)
 
+    def others(self) -> tuple[str, ...]:
+        """Who else holds this cluster right now, such as "gw1 (pid 4711)"."""
+        return tuple(self._running.others())
+
+    def checkpoint(self) -> Checkpoint:
+        """Remember every object as it is, for `rollback`. docs/rollback.md says what that can undo, and what not.
+
+        Raises:
+            DriverError: The driver of this cluster has no access to its etcd.
+        """
+        return self._history("checkpoint").checkpoint()
+
+    def rollback(self, checkpoint: Checkpoint, *, events: bool = False) -> None:
+        """Make every object what it was: created ones go, deleted ones come back, changed ones are restored.
+
+        Returns once the API serves the old state, kubelets know which pods are theirs, and controllers have
+        nothing to do any more. Checkpoints that were taken after this one are not valid any longer.
+
+        Args:
+            checkpoint: What `checkpoint` gave.
+            events: Whether events are rolled back too.
+
+        Raises:
+            DriverError: The driver of this cluster has no access to its etcd.
+            KubernixError: Others hold the cluster, whose work would be undone; the checkpoint is not valid any
+                more; or something keeps changing things back.
+        """
+        history = self._history("rollback")
+        if others := self.others():
+            raise KubernixError(
+                f"rollback: {', '.join(others)} {'hold' if len(others) > 1 else 'holds'} this cluster too, "
+                "and would lose what they did",
+                hint="Ask for the fixture kubernix_pristine: under pytest-xdist, it has a cluster for each worker.",
+            )
+        history.rollback(checkpoint, events=events)
+
     def load_image(self, image: str | Path, *, name: str | None = None) -> tuple[str, ...]:
         """Give every node an image, so that pods need no registry.
 
@@ -242,6 +280,26 @@ class Cluster:
                 client.close()
             self._clients.clear()
             self._running.stop()
+
+    def _history(self, what: str) -> History:
+        if "etcd" not in self.capabilities:
+            raise DriverError(
+                f"{what}: driver {self.handle.driver!r} has no access to the etcd of its clusters "
+                '(the capability "etcd" is missing)',
+                hint="kubernix_namespace gives each test a namespace of its own, with any driver.",
+            )
+        if self._made_history is None:
+            from .boot.probe import ApiClient
+            from .store.client import EtcdClient
+            from .store.reactions import Reactions
+            from .store.rollback import History
+
+            pki = self._run_dir(what) / "pki"
+            api = ApiClient(self.server, *(str(pki / name) for name in ("ca.crt", "admin.crt", "admin.key")))
+            reactions = Reactions(api, self.handle.metrics.get("kube-controller-manager", ""))
+            etcd = EtcdClient(self._running.etcd())
+            self._made_history = History(self.handle.cluster_id, etcd, reactions, self.nodes)
+        return self._made_history
 
     def _run_dir(self, what: str) -> Path:
         if self.handle.run_dir is None:

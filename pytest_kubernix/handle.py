@@ -27,6 +27,7 @@ class ClusterHandle:
         config: The `ClusterConfig` it was made from, as JSON data.
         capabilities: What this cluster can do: "nodes", "images", "users", "etcd", …
         programs: Name → path of the executables that the cluster's tools need (ctr, …).
+        metrics: Component → URL of its metrics, for the administrator.
         timings: Phase → seconds it took to boot.
     """
 
@@ -42,6 +43,7 @@ class ClusterHandle:
     config: dict[str, Any] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:

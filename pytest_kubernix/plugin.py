@@ -13,7 +13,11 @@ from . import hookspecs, options
 from .fixtures import markers, reporting
 
 # By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
-pytest_plugins = ("pytest_kubernix.fixtures.cluster", "pytest_kubernix.fixtures.namespace")
+pytest_plugins = (
+    "pytest_kubernix.fixtures.cluster",
+    "pytest_kubernix.fixtures.namespace",
+    "pytest_kubernix.fixtures.pristine",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,7 +91,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     marks = list(metafunc.definition.iter_markers("kubernix"))
     requirements = list(metafunc.definition.iter_markers("kubernix_requires"))
-    if not marks and not requirements:
+    private = "kubernix_pristine" in metafunc.fixturenames and _shares(metafunc.config)
+    if not marks and not requirements and not private:
         return
     try:
         changes = markers.wanted_changes(marks)
@@ -95,9 +100,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except ValueError as error:
         # The one error that pytest shows without a traceback, with the file it is about.
         raise pytest.Collector.CollectError(f"{metafunc.definition.name}: {error}") from None
-    if changes and "kubernix" in metafunc.fixturenames:
-        name = ",".join(f"{key}={value}" for key, value in sorted(changes.items()))
-        metafunc.parametrize("kubernix", [changes], ids=[name], indirect=True, scope="session")
+    if "kubernix" not in metafunc.fixturenames or not (changes or private):
+        return
+    # A test has one name, with workers and without them, where pytest can hide a parameter (from 8.4 on).
+    name: Any = ",".join(f"{key}={value}" for key, value in sorted(changes.items()))
+    name = name or getattr(pytest, "HIDDEN_PARAM", "pristine")
+    wanted = {**changes, markers.PRIVATE: True} if private else changes
+    metafunc.parametrize("kubernix", [wanted], ids=[name], indirect=True, scope="session")
+
+
+def _shares(config: pytest.Config) -> bool:
+    """Whether other workers of this run use the same cluster."""
+    return hasattr(config, "workerinput") and config.stash[options.SETTINGS].values["scope"] != "worker"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

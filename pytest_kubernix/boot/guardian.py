@@ -154,7 +154,7 @@ class Guardian:
                 self._life.fail(request["error"])
                 return {}
             case "status":
-                return self._status()
+                return {**self._status(), "others": self._life.holders(but=caller)}
             case "run":
                 return await self._run(request)
             case "fault":

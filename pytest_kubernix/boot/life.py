@@ -51,9 +51,9 @@ class Life:
         self._error: Message = {}
         self._changed = asyncio.Event()
 
-    def holders(self) -> list[str]:
-        """Who is attached, in the order of their coming."""
-        return [caller.who for caller in self._callers]
+    def holders(self, *, but: Caller | None = None) -> list[str]:
+        """Who is attached, in the order of their coming; all but one."""
+        return [caller.who for caller in self._callers if caller is not but]
 
     async def attach(self, caller: Caller) -> Message:
         """Tell a caller everything until the cluster is ready, has failed, or wants somebody in charge.

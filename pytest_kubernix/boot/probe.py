@@ -59,7 +59,9 @@ class ApiClient:
             self._context = context
         return self._context
 
-    def request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, bytes]:
+    def request(
+        self, method: str, url: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> tuple[int, bytes]:
         """One request; `url` is whole, or a path on the API server.
 
         Raises:
@@ -78,7 +80,7 @@ class ApiClient:
                 method,
                 f"{parts.path}?{parts.query}" if parts.query else parts.path,
                 body=json.dumps(body) if body is not None else None,
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
+                headers={"Content-Type": "application/json", "Accept": accept},
             )
             response = connection.getresponse()
             return response.status, response.read()
@@ -88,7 +90,7 @@ class ApiClient:
             # A server that was restarted has closed what was kept open; a fresh connection tells the truth.
             if fresh:
                 raise
-            return self.request(method, url, body)
+            return self.request(method, url, body, accept=accept)
 
 
 def ask(probe: Probe, api: ApiClient, root: Callable[[str], str]) -> str:

@@ -124,6 +124,14 @@ class RunningCluster(ABC):
         """
         raise KubernixError(f"driver {self.handle.driver} can't {action} {name}")
 
+    def others(self) -> Sequence[str]:
+        """Who else holds this cluster right now; nobody by default."""
+        return ()
+
+    def etcd(self) -> Path:
+        """The Unix socket of its etcd; asked for only where it has the capability "etcd"."""
+        raise KubernixError(f"driver {self.handle.driver} has no access to the etcd of its clusters")
+
     @abstractmethod
     def load_image(self, archive: str) -> Sequence[str]:
         """Give every node the images of an archive.

@@ -175,7 +175,7 @@ class _Boot:
                 etcd_data=_prepared_data(self._executables).find(),
             )
             plan = make_plan(config, facts, plugins=self._options.component_plugins)
-        handle = _handle(config, plan, self._executables, guardian)
+        handle = _handle(config, plan, self._executables, guardian, ports=claimed["ports"])
         return self._request(
             {
                 "op": "boot",
@@ -260,6 +260,13 @@ class NativeCluster(RunningCluster):
 
     def fault(self, name: str, action: str) -> None:
         self._guardian.connection.request({"op": "fault", "name": name, "action": action})
+
+    def others(self) -> Sequence[str]:
+        others: list[str] = self._guardian.connection.request({"op": "status"})["others"]
+        return others
+
+    def etcd(self) -> Path:
+        return self._guardian.run_dir / ETCD_SOCKET
 
     def load_image(self, archive: str) -> Sequence[str]:
         from ..components.containerd import import_argv
@@ -359,7 +366,14 @@ def system_program(name: str) -> str | None:
     return shutil.which(name, path=SYSTEM_PATH)
 
 
-def _handle(config: ClusterConfig, plan: Plan, executables: Executables, guardian: GuardianClient) -> ClusterHandle:
+def _handle(
+    config: ClusterConfig,
+    plan: Plan,
+    executables: Executables,
+    guardian: GuardianClient,
+    *,
+    ports: Mapping[str, int],
+) -> ClusterHandle:
     return ClusterHandle(
         cluster_id=plan.cluster_id,
         driver=NativeDriver.name,
@@ -373,6 +387,7 @@ def _handle(config: ClusterConfig, plan: Plan, executables: Executables, guardia
         config=config.to_json(),
         capabilities=("etcd", "users", *(("images", "nodes") if plan.nodes else ())),
         programs={name: str(path) for name, path in executables.programs.items()},
+        metrics={name: f"https://127.0.0.1:{port}/metrics" for name, port in ports.items()},
     )
 
 

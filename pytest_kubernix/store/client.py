@@ -39,11 +39,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class Put:
-    """Write a key; with `lease`, one that ends with it."""
+    """Write a key; with `lease`, one that ends with it; with `if_revision`, only if it is unchanged since."""
 
     key: bytes
     value: bytes
     lease: int = 0
+    if_revision: int = 0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed since some revision.
+
+    Attributes:
+        revision: The revision that was looked at.
+        entries: Keys that were made or changed, as they are.
+        count: How many keys there are in all; deletions are found by it.
+    """
+
+    revision: int
+    entries: list[Entry]
+    count: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,17 @@ class EtcdClient:
         answer = self._call("range", request)
         return int(answer["header"]["revision"]), [_entry(item) for item in answer.get("kvs", [])]
 
+    def changes(self, prefix: bytes, since: int) -> Changes:
+        """What was made or changed below a prefix after a revision; nothing of it need be there any more."""
+        request = {
+            "key": _b64(prefix),
+            "range_end": _b64(_end_of(prefix)),
+            "min_mod_revision": str(since + 1),
+        }
+        answer = self._call("range", request)
+        entries = [_entry(item) for item in answer.get("kvs", [])]
+        return Changes(int(answer["header"]["revision"]), entries, int(answer.get("count", "0")))
+
     def get(self, keys: Sequence[bytes], *, revision: int = 0) -> dict[bytes, Entry]:
         """Single keys as they were at a revision; those that were not there are left out."""
         found = {}
@@ -107,17 +134,36 @@ class EtcdClient:
     def _get(key: bytes, revision: int) -> dict[str, Any]:
         return {"key": _b64(key), **({"revision": str(revision)} if revision else {})}
 
-    def apply(self, operations: Sequence[Put | Delete]) -> int:
-        """Carry out writes, as few transactions as fit.
+    def apply(self, operations: Sequence[Put | Delete]) -> dict[bytes, int]:
+        """Carry out writes, as few transactions as fit. One with a condition that does not hold is left out.
 
         Returns:
-            The revision after the last one.
+            Key → the revision that changed it. What was left out, or deleted although it was not there, is not in it.
         """
-        revision = 0
-        for some in _chunks([_operation(operation) for operation in operations]):
-            answer = self._call("txn", {"success": some})
-            revision = int(answer["header"]["revision"])
-        return revision
+        revisions: dict[bytes, int] = {}
+        plain = [operation for operation in operations if not _condition(operation)]
+        requests: list[dict[str, Any]] = [
+            {"success": some} for some in _chunks([_operation(operation) for operation in plain])
+        ]
+        # One each: a transaction is carried out as a whole or not at all.
+        requests += [
+            {"compare": condition, "success": [_operation(operation)]}
+            for operation in operations
+            if (condition := _condition(operation))
+        ]
+        for request in requests:
+            answer = self._call("txn", request)
+            if not answer.get("succeeded"):
+                continue
+            for asked, response in zip(request["success"], answer["responses"], strict=True):
+                if "request_put" in asked:
+                    key = asked["request_put"]["key"]
+                elif response["response_delete_range"].get("deleted", "0") != "0":
+                    key = asked["request_delete_range"]["key"]
+                else:
+                    continue
+                revisions[base64.b64decode(key)] = int(answer["header"]["revision"])
+        return revisions
 
     def _call(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
         data = json.dumps(body)
@@ -155,6 +201,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+def _condition(operation: Put | Delete) -> list[dict[str, str]]:
+    if isinstance(operation, Delete) or not operation.if_revision:
+        return []
+    revision = str(operation.if_revision)
+    return [{"key": _b64(operation.key), "target": "MOD", "result": "EQUAL", "mod_revision": revision}]
 
 
 def _operation(operation: Put | Delete) -> dict[str, Any]:

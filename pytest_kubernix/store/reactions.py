@@ -1,0 +1,194 @@
+"""What the rest of a cluster makes of a write to etcd: watch caches, discovery, controllers, kubelets.
+Each is asked whether it has got there, and none is given a fixed time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from ..boot.probe import ApiClient
+from ..errors import KubernixError
+from .plan import PREFIX
+
+PAUSE = 0.002
+# A list that waits for a revision is given up by the API server after three seconds.
+FRESH_TIMEOUT = 10.0
+# A kubelet under load takes its time; it is told by a watch.
+KUBELET_TIMEOUT = 10.0
+
+DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+# Where the name below /registry/ is not the resource's.
+ALIASES = {
+    "controllers": "replicationcontrollers",
+    "ingress": "ingresses",
+    "minions": "nodes",
+    "services/endpoints": "endpoints",
+    "services/specs": "services",
+}
+NOT_SERVED = {"events", "masterleases", "peerserverleases", "ranges"}
+
+_ADDED = re.compile(r'^workqueue_adds_total\{name="([^"]*)"\} (\S+)', re.MULTILINE)
+_DONE = re.compile(r'^workqueue_work_duration_seconds_count\{name="([^"]*)"\} (\S+)', re.MULTILINE)
+# Only from 1.36 on; before, what is between a watch and a queue can't be seen.
+_UNREAD = re.compile(r"^informer_queued_items\{[^}]*\} ([1-9]\S*)", re.MULTILINE)
+
+
+class Reactions:
+    """Asks the parts of one cluster.
+
+    Args:
+        api: How to reach the API server.
+        controllers: URL of the controller manager's metrics, or "".
+    """
+
+    def __init__(self, api: ApiClient, controllers: str) -> None:
+        self._api = api
+        self._controllers = controllers
+        self._paths: dict[str, str] = {}
+
+    def await_caches(self, written: Mapping[bytes, int], custom: Callable[[str], str]) -> None:
+        """Return once the API server serves what was written.
+
+        Args:
+            written: Key → the revision that its last write made.
+            custom: Tells the API path of a custom resource ("example.com/widgets"), or "".
+
+        Raises:
+            KubernixError: It did not catch up.
+        """
+        newest: dict[str, int] = {}
+        for key, revision in written.items():
+            name = resource(key)
+            newest[name] = max(revision, newest.get(name, 0))
+        for name, revision in newest.items():
+            path = self._paths.get(ALIASES.get(name, name)) or custom(name)
+            if path and name not in NOT_SERVED:
+                self._await_cache(path, revision)
+
+    def _await_cache(self, path: str, revision: int) -> None:
+        query = {
+            "resourceVersion": revision,
+            "resourceVersionMatch": "NotOlderThan",
+            # The wait is all that matters; this keeps the answer empty.
+            "fieldSelector": "metadata.name=-",
+        }
+        deadline = time.monotonic() + FRESH_TIMEOUT
+        while True:
+            status, body = self._get(f"{path}?{urlencode(query)}")
+            # 404: its CRD is not served (any more).
+            if status in (200, 404):
+                return
+            if time.monotonic() > deadline:
+                text = body[:300].decode(errors="replace")
+                raise KubernixError(f"the API server did not catch up with etcd: {path}: HTTP {status}: {text}")
+
+    def await_crds(self, served: Mapping[tuple[str, str], bool]) -> None:
+        """Return once custom resources are served, or are not, and discovery says the same.
+
+        Args:
+            served: (group, plural) → whether it shall be served.
+
+        Raises:
+            KubernixError: The API server did not get there.
+        """
+        deadline = time.monotonic() + FRESH_TIMEOUT
+        while wrong := [name for name, shall in served.items() if (self._version_of(*name) is not None) != shall]:
+            if time.monotonic() > deadline:
+                names = ", ".join(f"{plural}.{group}" for group, plural in wrong)
+                raise KubernixError(f"the API server did not follow a change of CustomResourceDefinitions: {names}")
+            time.sleep(PAUSE)
+        for (group, plural), shall in served.items():
+            while shall and self._get(f"/apis/{group}/{self._version_of(group, plural)}/{plural}?limit=1")[0] != 200:
+                if time.monotonic() > deadline:
+                    raise KubernixError(f"the API server does not serve {plural}.{group} again")
+                time.sleep(PAUSE)
+
+    def _version_of(self, group: str, plural: str) -> str | None:
+        """A version in which a custom resource is served, by the discovery of its group."""
+        status, body = self._get(f"/apis/{group}")
+        for version in json.loads(body).get("versions", []) if status == 200 else []:
+            name = str(version["version"])
+            status, body = self._get(f"/apis/{group}/{name}")
+            if status == 200 and any(one["name"] == plural for one in json.loads(body)["resources"]):
+                return name
+        return None
+
+    def await_kubelets(self, pods: Mapping[str, Mapping[str, bool]]) -> None:
+        """Return once kubelets know which pods are theirs.
+
+        Args:
+            pods: Node → UID → whether the kubelet shall have that pod.
+
+        Raises:
+            KubernixError: A kubelet did not take notice.
+        """
+        deadline = time.monotonic() + KUBELET_TIMEOUT
+        for node, wanted in pods.items():
+            while wrong := self._misled(node, wanted):
+                if time.monotonic() > deadline:
+                    raise KubernixError(f"the kubelet of {node} did not take notice of pods: {', '.join(wrong)}")
+                time.sleep(PAUSE)
+
+    def _misled(self, node: str, wanted: Mapping[str, bool]) -> list[str]:
+        status, body = self._get(f"/api/v1/nodes/{node}/proxy/pods")
+        if status != 200:
+            return [f"HTTP {status}"]
+        known = {item["metadata"]["uid"] for item in json.loads(body).get("items") or []}
+        return [uid for uid, shall in wanted.items() if (uid in known) != shall]
+
+    def controllers(self) -> tuple[bool, int]:
+        """Whether no controller of Kubernetes' own has anything to do, and how much they have done in all.
+
+        A controller manager that does not answer is dead, or paused by a test: it writes nothing either.
+        """
+        if not self._controllers:
+            return True, 0
+        try:
+            status, body = self._api.request("GET", self._controllers)
+        except (OSError, http.client.HTTPException):
+            return True, 0
+        if status != 200:
+            return True, 0
+        text = body.decode()
+        added, done = _counts(_ADDED.findall(text)), _counts(_DONE.findall(text))
+        return added == done and not _UNREAD.search(text), int(sum(added.values()))
+
+    def learn(self) -> None:
+        """Learn where Kubernetes' own resources are served, while nobody waits for it."""
+        self._paths = self._paths or self._discover()
+
+    def _discover(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for root in ("/apis", "/api"):
+            body = self._api.request("GET", root, accept=DISCOVERY)[1]
+            for group in json.loads(body)["items"]:
+                name = group["metadata"].get("name", "")
+                # The core group comes last, and the preferred version of each: what is named twice is theirs.
+                for version in reversed(group["versions"]):
+                    path = "/".join(filter(None, (root, name, version["version"])))
+                    for one in version.get("resources", []):
+                        found[f"{name}/{one['resource']}"] = f"{path}/{one['resource']}"
+                        found[one["resource"]] = f"{path}/{one['resource']}"
+        return found
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        try:
+            return self._api.request("GET", path)
+        except (OSError, http.client.HTTPException) as error:
+            raise KubernixError(f"the API server did not answer: {error}") from error
+
+
+def resource(key: bytes) -> str:
+    """The name below /registry/ of what a key belongs to: "pods", "services/specs", "example.com/widgets"."""
+    parts = key.removeprefix(PREFIX).decode(errors="replace").split("/")
+    deep = parts[0] == "services" or "." in parts[0]
+    return "/".join(parts[: 2 if deep else 1])
+
+
+def _counts(found: Iterable[tuple[str, Any]]) -> dict[str, float]:
+    return {name: float(value) for name, value in found}
