@@ -12,7 +12,7 @@ import measure
 
 from pytest_kubernix.cluster import Cluster
 
-CALLS = 20
+CALLS = 10
 AT_ONCE = 4
 ARGUMENTS = ("get", "namespaces", "--output=name")
 
