@@ -40,9 +40,6 @@ class ControllerManager(Component):
                 # The default is created at start, outside of the run directory.
                 "flex-volume-plugin-dir": ctx.path("controller-manager", "flexvolume"),
                 "leader-elect": False,
-                # By default thirty requests are free, then twenty a second; the informers alone make more than that.
-                "kube-api-qps": 1000,
-                "kube-api-burst": 1000,
                 "profiling": False,
                 "v": ctx.verbosity,
             }
