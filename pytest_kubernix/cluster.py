@@ -116,6 +116,7 @@ class Cluster:
     def keep(self) -> None:
         """Let it stay when this process is gone; `pytest-kubernix down` removes it."""
         self._stopped = True
+        self._hang_up()
         self._running.keep()
 
     def status(self) -> Status:
@@ -276,10 +277,16 @@ class Cluster:
         try:
             self._stopping(self)
         finally:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
+            self._hang_up()
             self._running.stop()
+
+    def _hang_up(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+        if self._made_history:
+            self._made_history.close()
+            self._made_history = None
 
     def _history(self, what: str) -> History:
         if "etcd" not in self.capabilities:

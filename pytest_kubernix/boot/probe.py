@@ -92,6 +92,12 @@ class ApiClient:
                 raise
             return self.request(method, url, body, accept=accept)
 
+    def close(self) -> None:
+        """Hang up, as far as this thread is concerned."""
+        for connection in self._local.__dict__.values():
+            connection.close()
+        self._local.__dict__.clear()
+
 
 def ask(probe: Probe, api: ApiClient, root: Callable[[str], str]) -> str:
     """Ask one question, from the network that the current thread is in.

@@ -130,7 +130,8 @@ class _Boot:
         if data.find():
             return
         try:
-            data.make(EtcdClient(self._guardian.run_dir / ETCD_SOCKET), self._executables["etcd"])
+            with contextlib.closing(EtcdClient(self._guardian.run_dir / ETCD_SOCKET)) as etcd:
+                data.make(etcd, self._executables["etcd"])
         except (KubernixError, OSError) as error:
             self._options.progress(f"later boots will be no faster: {error}")
 

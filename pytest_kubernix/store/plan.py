@@ -130,13 +130,13 @@ class Plan:
     Attributes:
         ranks: In order.
         waiting: Keys that the API server itself is about to make or remove.
-        pods: Node → UID of a pod there → whether it shall be there.
+        pods: Node → UIDs of pods there that come or go.
         reborn: UID of a pod whose containers are gone → that of the pod that takes its place.
     """
 
     ranks: list[Rank] = field(default_factory=lambda: [Rank() for _ in range(RANKS)])
     waiting: list[bytes] = field(default_factory=list)
-    pods: dict[str, dict[str, bool]] = field(default_factory=dict)
+    pods: dict[str, set[str]] = field(default_factory=dict)
     reborn: dict[str, str] = field(default_factory=dict)
 
     def written(self) -> list[bytes]:
@@ -219,7 +219,7 @@ def _remove(entry: Entry, made: Plan, rules: Rules, ranks: Mapping[bytes, int] =
     if found := _pod_on(entry, rules):
         # The kubelet takes from this how long a container may take to end.
         rank.marks.append(Put(entry.key, found.dying(POD_GRACE).encode(), if_revision=entry.mod_revision))
-        made.pods.setdefault(_node(found), {})[uid(entry.value)] = False
+        made.pods.setdefault(_node(found), set()).add(uid(entry.value))
 
 
 def _bring_back(old: Entry, made: Plan, rules: Rules) -> None:
@@ -230,7 +230,7 @@ def _bring_back(old: Entry, made: Plan, rules: Rules) -> None:
         # The kubelet has ended its containers, or will, and starts none for the same UID as long as it knows it.
         new_uid = str(uuid.uuid4())
         made.reborn[uid(old.value)] = new_uid
-        made.pods.setdefault(_node(found), {})[new_uid] = True
+        made.pods.setdefault(_node(found), set()).add(new_uid)
         value = found.reborn(new_uid).encode()
     made.ranks[_rank(old.key, PUT_RANKS, OTHER_PUT_RANK)].puts.append(Put(old.key, value))
 
@@ -303,6 +303,11 @@ def _event_of(key: bytes) -> bytes | None:
 def _rank(key: bytes, ranks: Mapping[bytes, int], other: int) -> int:
     name = key.removeprefix(PREFIX)
     return next((rank for prefix, rank in ranks.items() if name.startswith(prefix)), other)
+
+
+def pods_there(state: Mapping[bytes, Entry]) -> set[str]:
+    """The UIDs of all pods."""
+    return {uid(entry.value) for key, entry in state.items() if key.startswith(PREFIX + PODS)}
 
 
 def is_crd(key: bytes) -> bool:

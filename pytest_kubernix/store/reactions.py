@@ -18,8 +18,6 @@ from .plan import PREFIX
 PAUSE = 0.002
 # A list that waits for a revision is given up by the API server after three seconds.
 FRESH_TIMEOUT = 10.0
-# A kubelet under load takes its time; it is told by a watch.
-KUBELET_TIMEOUT = 10.0
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 # Where the name below /registry/ is not the resource's.
@@ -118,28 +116,18 @@ class Reactions:
                 return name
         return None
 
-    def await_kubelets(self, pods: Mapping[str, Mapping[str, bool]]) -> None:
-        """Return once kubelets know which pods are theirs.
+    def kubelets_know(self, pods: Mapping[str, Mapping[str, bool]]) -> bool:
+        """Whether kubelets know which pods are theirs. One that does not answer will be told when it comes back.
 
         Args:
             pods: Node → UID → whether the kubelet shall have that pod.
-
-        Raises:
-            KubernixError: A kubelet did not take notice.
         """
-        deadline = time.monotonic() + KUBELET_TIMEOUT
         for node, wanted in pods.items():
-            while wrong := self._misled(node, wanted):
-                if time.monotonic() > deadline:
-                    raise KubernixError(f"the kubelet of {node} did not take notice of pods: {', '.join(wrong)}")
-                time.sleep(PAUSE)
-
-    def _misled(self, node: str, wanted: Mapping[str, bool]) -> list[str]:
-        status, body = self._get(f"/api/v1/nodes/{node}/proxy/pods")
-        if status != 200:
-            return [f"HTTP {status}"]
-        known = {item["metadata"]["uid"] for item in json.loads(body).get("items") or []}
-        return [uid for uid, shall in wanted.items() if (uid in known) != shall]
+            status, body = self._get(f"/api/v1/nodes/{node}/proxy/pods")
+            known = {item["metadata"]["uid"] for item in json.loads(body).get("items") or []} if status == 200 else None
+            if known is not None and any((uid in known) != shall for uid, shall in wanted.items()):
+                return False
+        return True
 
     def controllers(self) -> tuple[bool, int]:
         """Whether no controller of Kubernetes' own has anything to do, and how much they have done in all.
@@ -175,6 +163,10 @@ class Reactions:
                         found[f"{name}/{one['resource']}"] = f"{path}/{one['resource']}"
                         found[one["resource"]] = f"{path}/{one['resource']}"
         return found
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._api.close()
 
     def _get(self, path: str) -> tuple[int, bytes]:
         try:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from ..errors import KubernixError
 from .client import Entry, EtcdClient
 from .mirror import Mirror
-from .plan import PREFIX, Plan, Rules, crd_resource, custom_path, is_crd, plan
-from .reactions import PAUSE, Reactions
+from .plan import PREFIX, Plan, Rules, crd_resource, custom_path, is_crd, plan, pods_there
+from .reactions import Reactions
 
 # Controllers that go on writing for so long are not reacting, they are at work.
 SETTLE_TIMEOUT = 15.0
@@ -97,6 +97,11 @@ class History:
                 self._valid.discard(later)
             self._settle(checkpoint, Rules(nodes=self._nodes, events=events))
 
+    def close(self) -> None:
+        """Hang up; no checkpoint of this history is of use afterwards."""
+        self._etcd.close()
+        self._reactions.close()
+
     def _check(self, checkpoint: Checkpoint) -> None:
         if checkpoint.cluster_id != self._cluster_id:
             raise KubernixError(f"{checkpoint!r} is of another cluster than {self._cluster_id}")
@@ -110,6 +115,7 @@ class History:
         begin = time.monotonic()
         rounds = 0
         done_before = -1
+        pods: dict[str, set[str]] = {}
         while True:
             seconds = time.monotonic() - begin
             rules = replace(rules, lenient=rounds >= STRICT_ROUNDS, impatient=seconds > PATIENCE, reborn=self._reborn)
@@ -119,20 +125,26 @@ class History:
                 if seconds > SETTLE_TIMEOUT:
                     raise _unsettled(todo)
                 self._carry_out(todo, checkpoint)
+                for node, uids in todo.pods.items():
+                    pods.setdefault(node, set()).update(uids)
                 rounds += 1
                 done_before = -1
                 continue
+            if pods and not todo.waiting and self._told(pods):
+                pods = {}
             # Controllers have been told by now, since watch caches have. Twice in a row, with time for a whole
             # listing of their queues between, they have nothing to do, have done nothing, and nothing has changed.
             idle, done = self._reactions.controllers()
-            if todo.waiting or not idle:
-                time.sleep(PAUSE)
-            elif done == done_before:
+            quiet = idle and not todo.waiting and not pods
+            if (quiet and done == done_before) or seconds > SETTLE_TIMEOUT:
+                # At the limit: nothing has changed back, so whatever they are at is no business of ours.
                 return
-            done_before = done if idle and not todo.waiting else -1
-            if seconds > SETTLE_TIMEOUT:
-                # Nothing has changed back, so whatever controllers are at is no business of ours.
-                return
+            done_before = done if quiet else -1
+
+    def _told(self, pods: Mapping[str, set[str]]) -> bool:
+        """Whether kubelets have taken notice of what became of these pods."""
+        there = pods_there(self._mirror.entries)
+        return self._reactions.kubelets_know({node: {uid: uid in there for uid in uids} for node, uids in pods.items()})
 
     def _carry_out(self, todo: Plan, checkpoint: Checkpoint) -> None:
         now = self._mirror.entries
@@ -146,7 +158,6 @@ class History:
         there = {crd_resource(checkpoint.entries[key].value): True for key in keys if key in checkpoint.entries}
         gone = {crd_resource(now[key].value): False for key in keys if key not in checkpoint.entries}
         self._reactions.await_crds({**gone, **there})
-        self._reactions.await_kubelets(todo.pods)
 
 
 def _unsettled(todo: Plan) -> KubernixError:

@@ -128,7 +128,7 @@ def test_a_pod_that_goes_is_told_to_hurry() -> None:
     assert mark.key == b"/registry/pods/a/real"
     assert mark.if_revision == 7
     assert marked.inside(METADATA, DELETION_GRACE) == b"\x01"
-    assert made.pods == {"node-1": {"r": False}}
+    assert made.pods == {"node-1": {"r"}}
 
 
 def test_a_pod_that_ran_comes_back_as_a_new_one() -> None:
