@@ -31,7 +31,7 @@ WAYS = {
     "Ctrl-C twice": "again when pytest has taken notice of the first",
     "-x": "what comes at that moment fails: the boot, a hook, the test, or its teardown",
     "--maxfail=2": "the same, with a second failure",
-    "crash": "abort() in the process that boots the cluster, or that is in the test or teardown",
+    "crash": "abort() in every process that runs tests",
     "normal end": "nothing happens; the run pauses at that moment and goes on",
 }
 FAILING = {"-x": "-x", "--maxfail=2": "--maxfail=2"}

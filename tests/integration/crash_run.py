@@ -152,7 +152,7 @@ class Run:
         self.trace.look(self.process.pid)
 
     def crash(self) -> None:
-        """Tell those that can to call abort()."""
+        """Tell all that can to call abort()."""
         for gate in self._crashes:
             gate.open()
 

@@ -3,6 +3,7 @@ Says "ready", then waits for the end of its input; whoever wants may kill it at 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from pytest_kubernix.sharing.share import Share
 
 def main() -> None:
     root, nodes, key = sys.argv[1:]
+    # One that hangs says where.
+    faulthandler.dump_traceback_later(45, exit=True)
     config = ClusterConfig(k8s_version=DEFAULT_VERSION, nodes=int(nodes), root=Path(root))
     cluster = NativeDriver().start(config, BootOptions(share=Share(key=key, who=f"start (pid {os.getpid()})")))
     try:

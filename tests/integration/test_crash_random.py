@@ -27,6 +27,8 @@ SETTLING = 30.0
 
 
 def start(root: Path, nodes: int, key: str, log: Path) -> subprocess.Popen[bytes]:
+    # Whoever is started by one that ignores Ctrl-C, as shells let jobs in the background, ignores it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.integration.crash_start", str(root), str(nodes), key],
@@ -57,11 +59,15 @@ def kill(process: subprocess.Popen[bytes], root: Path, victim: str) -> None:
     if victim != "guardian":
         number = {"start by SIGTERM": signal.SIGTERM, "start by Ctrl-C": signal.SIGINT}.get(victim, signal.SIGKILL)
         process.send_signal(number)
-    else:
-        # It has lost its guardian; if it had none, it goes on until its input ends.
-        assert process.stdin
-        process.stdin.close()
+    # One that has lost its guardian goes on until its input ends, if there was none to be killed.
+    assert process.stdin
+    process.stdin.close()
     process.wait(60)
+
+
+def hung(log: Path) -> bool:
+    """Whether a start has waited for ever; it says where."""
+    return "Timeout (" in log.read_text()
 
 
 @pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.long)])
@@ -89,8 +95,11 @@ def test_starts_killed_at_random_instants(count: int, request: pytest.FixtureReq
             except subprocess.TimeoutExpired:
                 trace.look(process.pid)
                 kill(process, root, victim)
+            assert process.stdin
             assert process.stdout
-            process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                pipe.close()
+            assert not hung(log), "\n".join([*lines, log.read_text()[-6000:]])
         for key in ("one for all", ""):
             process = start(root, 0, key, log)
             seconds = until_ready(process, log)

@@ -125,7 +125,7 @@ def test_two_configurations_are_two_clusters() -> None:
         assert len(run.notes("planned")) == len(run.notes("prepared")) == 2
 
 
-@pytest.mark.parametrize("moment", ["planning", "Controller", "preparing"])
+@pytest.mark.parametrize("moment", [pytest.param("planning", marks=pytest.mark.long), "Controller", "preparing"])
 def test_a_failed_boot_is_everybodys(moment: str) -> None:
     """What fails for the worker in charge fails for all, for the same reason, and is tried once."""
     with running("-n3", "--dist=each", moment=moment, suite=TWO) as run:
