@@ -40,6 +40,8 @@ examples:
 
 bench: setup
 	$(AS_ROOT) .venv/bin/python benchmarks/boot.py
+	$(AS_ROOT) .venv/bin/python benchmarks/rollback.py
+	$(AS_ROOT) .venv/bin/python benchmarks/pristine.py
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
