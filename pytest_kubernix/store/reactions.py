@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from ..boot.probe import ApiClient
 from ..errors import KubernixError
-from .plan import PREFIX
+from .rules import PREFIX
 
 PAUSE = 0.002
 # A list that waits for a revision is given up by the API server after three seconds.
