@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .client import Entry, EtcdClient
-from .plan import PREFIX
+from .rules import PREFIX
 
 
 class Mirror:

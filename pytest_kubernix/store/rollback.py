@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from ..errors import KubernixError
 from .client import Entry, EtcdClient
 from .mirror import Mirror
-from .plan import PREFIX, Plan, Rules, crd_resource, custom_path, is_crd, plan, pods_there
+from .plan import Plan, crd_resource, custom_path, is_crd, plan, pods_there
 from .reactions import Reactions
+from .rules import PREFIX, Rules
 
 # Controllers that go on writing for so long are not reacting, they are at work.
 SETTLE_TIMEOUT = 15.0

@@ -8,7 +8,7 @@ from typing import Any
 
 # Written all the time by the cluster itself, or only reported by it.
 HEARTBEATS = ("Lease",)
-REPORTED = ("Node", "Pod", "Deployment", "ReplicaSet")
+REPORTED = ("Node", "Pod", "Deployment", "ReplicaSet", "ServiceCIDR")
 
 
 def everything(kubernix: Any) -> dict[str, str]:

@@ -7,7 +7,8 @@ import pytest
 
 from pytest_kubernix.store.client import Entry
 from pytest_kubernix.store.objects import DELETION_GRACE, METADATA, SPEC, STATUS, UID, parse, uid
-from pytest_kubernix.store.plan import Plan, Rules, plan
+from pytest_kubernix.store.plan import Plan, plan
+from pytest_kubernix.store.rules import Rules
 
 RULES = Rules(nodes=("node-1",))
 
