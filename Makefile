@@ -1,4 +1,5 @@
 # The commands of the README. `demo` and `test` set up what they need, and build nothing a second time.
+.NOTPARALLEL:
 .PHONY: setup demo test lint fast clusters long examples bench clean
 
 DEFAULT_VERSION := default

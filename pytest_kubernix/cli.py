@@ -79,7 +79,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_root(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, help="directory for the files of running clusters")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=os.environ.get("KUBERNIX_ROOT") or None,
+        help="directory for the files of running clusters (default: $KUBERNIX_ROOT, or a private one)",
+    )
 
 
 def _number(text: str) -> int | str:
@@ -149,6 +154,8 @@ def _down(arguments: argparse.Namespace) -> int:
         if info.holders:
             _say(f"{name} was held by {', '.join(info.holders)}")
         GuardianClient.join(info.run_dir).stop()
+        if info.run_dir.exists():
+            raise KubernixError(f"{name} is still ending; see {info.run_dir / 'guardian.log'}")
         _say(f"{name} is gone")
     return 0
 

@@ -3,6 +3,8 @@
 # system packages, a virtual environment, and the executables of the Kubernetes versions given as arguments.
 set -eu
 cd "$(dirname "$0")/.."
+# Nothing here asks anybody anything; and a closed standard input must not become some child's lock file.
+exec </dev/null
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -23,7 +25,7 @@ if command -v dpkg >/dev/null; then
     done
 fi
 
-# Any Python from 3.11 on will do; the newest that is here is taken.
+# Any Python from 3.11 on will do; the system's own is asked first.
 python=""
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
@@ -52,7 +54,7 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
     say "making .venv with $("$python" --version)"
     rm -rf .venv
     "$python" -m venv .venv

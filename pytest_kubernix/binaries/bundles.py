@@ -106,7 +106,7 @@ def go_arch() -> str:
         raise ExecutablesError(
             f"there are no executables for {platform.system()} on {machine}: real components run on Linux, "
             f"on {' and '.join(sorted(set(_ARCHITECTURES.values())))}",
-            hint="Choose another driver, such as k3d, colima or existing.",
+            hint="Nodes and control planes need Linux on amd64 or arm64.",
         )
     return _ARCHITECTURES[machine]
 

@@ -119,6 +119,8 @@ def routed_networks(table: Path = Path("/proc/net/route")) -> list[tuple[str, ip
 def _someone_listens(port: int) -> bool:
     # SO_REUSEPORT would let us bind beside another listener of the same user that also allows it.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # What the last owner's connections left behind (TIME_WAIT) is no listener.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

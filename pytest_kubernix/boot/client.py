@@ -147,6 +147,9 @@ class GuardianClient:
                     holder.release()
                     continue
                 with _starting(run_dir, meeting, timeout):
+                    if not holder.holds(run_dir):
+                        holder.release()
+                        continue
                     if (lock := _lock_of_none(run_dir)) is not None:
                         _start(run_dir, meeting, lock)
                     elif not _listens(run_dir, timeout):

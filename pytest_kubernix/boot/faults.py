@@ -33,6 +33,7 @@ class Faults:
         self._launcher = launcher
         self._components = {component.name: component for component in launcher.plan.components}
         self._paused: set[str] = set()
+        self._lock = asyncio.Lock()
 
     def names(self) -> list[str]:
         """All that can be broken: components, then nodes."""
@@ -64,7 +65,9 @@ class Faults:
         }
         if name not in self.names():
             raise KubernixError(f"no component or node {name!r}; there are {', '.join(self.names())}")
-        await actions[action](name)
+        # Workers that share a cluster may break the same thing at once: one after another, each sees what is there.
+        async with self._lock:
+            await actions[action](name)
 
     def _is_node(self, name: str) -> bool:
         return name in self._launcher.plan.nodes
@@ -101,8 +104,17 @@ class Faults:
 
     async def _restart(self, name: str) -> None:
         process = self._process(name)
+        if not self._is_node(name):
+            # What runs in a dead node could only be started on the host, where it has no business.
+            home = self._components[name].within
+            if self._is_node(home) and self.state(home) == "dead":
+                raise KubernixError(f"{name} can't be restarted: {home} is dead; restart that")
         if process and process.alive:
             await self._kill(name)
+        else:
+            self._paused -= {name, *self._inside(name)}
+            if process and self._is_node(name):
+                await self._launcher.namespaces.forget(name)
         deadline = Deadline(RESTART_TIMEOUT)
         if not self._is_node(name):
             await self._launcher.start(self._components[name], deadline)

@@ -140,8 +140,9 @@ class Guardian:
     async def _do(self, request: Message, caller: Caller) -> Message:
         match request["op"]:
             case "attach":
-                caller.who = request["who"]
-                log(f"{caller.who} holds")
+                if caller.who != request["who"]:
+                    caller.who = request["who"]
+                    log(f"{caller.who} holds")
                 return await self._life.attach(caller)
             case "claim":
                 return self._claim(request, caller)
@@ -208,6 +209,10 @@ class Guardian:
         begin = time.monotonic()
         try:
             await _run_plan(plan, launcher, on_phase)
+            launcher.note("cluster", "ready")
+            timings["total"] = round(time.monotonic() - begin, 3)
+            handle = {**request["handle"], "timings": timings}
+            _publish(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
         except BootError as error:
             launcher.note("cluster", "failed")
             kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
@@ -217,10 +222,11 @@ class Guardian:
             # The guardian stays, so that whoever comes later learns the same instead of trying again.
             self._life.fail(wire.pack(BootError(error.phase, failures, logs=kept)))
             return
-        launcher.note("cluster", "ready")
-        timings["total"] = round(time.monotonic() - begin, 3)
-        handle = {**request["handle"], "timings": timings}
-        _publish(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
+        except Exception:  # noqa: BLE001 - whoever waits must learn of a mistake of ours, or of a full disk
+            text = traceback.format_exc()
+            await self._close()
+            self._life.fail(wire.pack(KubernixError(f"the guardian failed:\n{text}")))
+            return
         self._life.booted(handle)
 
     def _status(self) -> Message:

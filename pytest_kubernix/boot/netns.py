@@ -112,9 +112,10 @@ class Namespaces:
 
         Only for the main thread: while it lasts, nothing else of this process may run.
         """
-        if name == HOST or name not in self._net:
+        if name == HOST:
             yield
             return
+        self._must_exist(name)
         init = self._init.get(name)
         if init is None:
             linux.setns(self._net[name], linux.CLONE_NEWNET)
@@ -144,16 +145,27 @@ class Namespaces:
 
     def in_network(self, name: str, ask: Callable[[], T]) -> T:
         """Call `ask` with the current thread in the network of `name`; any thread may do this."""
-        if name == HOST or name not in self._net:
+        if name == HOST:
             return ask()
+        self._must_exist(name)
         linux.setns(self._net[name], linux.CLONE_NEWNET)
         try:
             return ask()
         finally:
             linux.setns(self._home["net"], linux.CLONE_NEWNET)
 
+    def _must_exist(self, name: str) -> None:
+        if name not in self._net:
+            raise ComponentError(name, "its namespaces are gone; restart the node first")
+
     def path(self, name: str, path: str) -> Path:
-        """Where a path inside a namespace is for the guardian."""
+        """Where a path inside a namespace is for the guardian.
+
+        Raises:
+            ComponentError: The namespace is gone; its path must never be taken for one of the host's.
+        """
+        if name != HOST:
+            self._must_exist(name)
         init = self._init.get(name)
         return Path(f"/proc/{init.pid}/root{path}") if init else Path(path)
 

@@ -92,10 +92,12 @@ def _look(run_dir: Path) -> RunningInfo:
 
 def how_to_reach(handle: ClusterHandle) -> str:
     """Lines that say how to reach a cluster that stays, and how to remove it."""
+    run_dir = handle.run_dir
+    where = f" --root {run_dir.parent}" if run_dir and run_dir.parent != default_root() else ""
     return (
         f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {len(handle.nodes)} nodes) is left running\n"
         f"  reach it:  export KUBECONFIG={handle.kubeconfig} PATH={handle.kubectl.parent}:$PATH\n"
-        f"  remove it: pytest-kubernix down {handle.cluster_id}"
+        f"  remove it: pytest-kubernix down {handle.cluster_id}{where}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -98,8 +99,11 @@ def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
     from ..components.etcd import data_flags
 
     client = sockets / "client.sock"
+    # It must not outlive whoever runs the tests, however that ends.
+    setpriv = shutil.which("setpriv")
+    tied = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     process = subprocess.Popen(
-        [etcd, *data_flags(str(data), str(client), str(sockets / "peer.sock"))],
+        [*tied, etcd, *data_flags(str(data), str(client), str(sockets / "peer.sock"))],
         env={"PATH": os.defpath},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
