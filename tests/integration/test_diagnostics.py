@@ -206,8 +206,6 @@ def test_a_bundle_is_complete(kubernix: Cluster, tmp_path: Path) -> None:
         "Infrastructure",
         "ControlPlane",
         "Controller",
-        # A phase whose members started long before it may be over too soon to bear a name.
-        "ControlPlane",
         *kubernix.nodes,
         "etcd",
         "kube-scheduler",
