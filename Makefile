@@ -5,8 +5,7 @@
 DEFAULT_VERSION := default
 OLDER_VERSION := 1.33.13
 
-# Tests that boot, break and end clusters in runs of their own. They have a session to themselves, in which no shared
-# cluster takes the machine's inotify instances: 128 by default, 17 for a control plane and 9 for each node.
+# Tests that boot, break and end clusters in runs of their own: a session to themselves, without shared clusters.
 OWN_CLUSTERS := $(wildcard tests/integration/test_crash*.py tests/integration/test_sharing*.py \
 	tests/integration/test_reuse*.py tests/integration/test_leftovers*.py tests/integration/test_failures*.py)
 

@@ -54,6 +54,18 @@ if [ -n "$missing" ]; then
     fi
 fi
 
+# The tests of this project run up to five clusters at once, more than the default of 128 inotify instances allows.
+# The plugin itself never changes this; it refuses a cluster that does not fit, and says by how much.
+limit=/proc/sys/fs/inotify/max_user_instances
+if [ "$(cat $limit)" -lt 512 ]; then
+    say "raising fs.inotify.max_user_instances from $(cat $limit) to 512 until the next reboot"
+    if [ "$(id -u)" = 0 ]; then
+        echo 512 >$limit || say "that was refused; tests with several clusters may not fit"
+    else
+        echo 512 | sudo tee $limit >/dev/null || say "that was refused; tests with several clusters may not fit"
+    fi
+fi
+
 if ! .venv/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
     say "making .venv with $("$python" --version)"
     rm -rf .venv
