@@ -3,6 +3,8 @@ Nothing but one link and its routes is seen on the host, and the kernel removes 
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from .context import ClusterContext
 from .model import FABRIC, File, NamespacePlan
 
@@ -38,6 +40,15 @@ def namespace_path(ctx: ClusterContext, name: str) -> str:
     return ctx.path("ns", name)
 
 
+def _hardware_address(ip: str) -> str:
+    """A locally administered address that belongs to an IP address for good.
+
+    A bridge without one takes the lowest of its ports, and changes it when a node dies: whoever remembers the old one
+    then talks into the void for a minute. So does whoever remembers a node that came back with another.
+    """
+    return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *IPv4Address(ip).packed))
+
+
 def fabric(ctx: ClusterContext) -> NamespacePlan:
     """The bridge that nodes hang on, DNS's place, and the nodes' way out."""
     network = ctx.network
@@ -47,14 +58,17 @@ def fabric(ctx: ClusterContext) -> NamespacePlan:
     setup = [
         "set -e",
         "ip link set lo up",
-        f"ip link add {BRIDGE} type bridge forward_delay 0",
+        f"ip link add {BRIDGE} address {_hardware_address(network.fabric_ip)} type bridge forward_delay 0",
         f"ip link set {BRIDGE} addrgenmode none up",
         f"ip addr add {network.fabric_ip}/{length} dev {BRIDGE}",
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
         # Bridged frames must not be lost to firewall rules meant for routed packets.
         "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f || true; done",
         *pod_routes,
-        f"ip link add {UPLINK} type veth peer name {link} netns {namespace_path(ctx, 'host')}",
+        (
+            f"ip link add {UPLINK} type veth peer name {link} address {_hardware_address(network.host_ip)} "
+            f"netns {namespace_path(ctx, 'host')}"
+        ),
         f"ip link set {UPLINK} addrgenmode none master {BRIDGE} up",
     ]
     if ctx.facts.egress_program:
@@ -81,7 +95,10 @@ def node(ctx: ClusterContext, number: int) -> NamespacePlan:
     setup = [
         "set -e",
         # Network first: the paths of namespaces may lie below a directory that is replaced further down.
-        f"ip link add eth0 type veth peer name {name} netns {namespace_path(ctx, FABRIC)}",
+        (
+            f"ip link add eth0 address {_hardware_address(network.node_ip(number))} "
+            f"type veth peer name {name} netns {namespace_path(ctx, FABRIC)}"
+        ),
         f"nsenter --net={namespace_path(ctx, FABRIC)} ip link set {name} addrgenmode none master {BRIDGE} up",
         "ip link set lo up",
         "ip link set eth0 addrgenmode none up",

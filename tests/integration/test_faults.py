@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+
 import pytest
 
 from pytest_kubernix import Cluster, KubernixError, State
@@ -74,6 +78,25 @@ def test_a_node_that_is_killed_takes_its_pods_along(kubernix: Cluster, kubernix_
         assert asked.returncode != 0
         assert kubernix.components["kubelet/node-2"].state == "dead"
         assert kubernix.components["kubelet/node-1"].state == "running"
+
+
+def test_a_nodes_death_leaves_the_way_to_everything_else(kubernix: Cluster) -> None:
+    """The fabric and a node that comes back keep the link addresses by which their neighbours know them."""
+    nodes = {node["metadata"]["name"]: node for node in kubernix.kubectl.get("nodes")["items"]}
+    addresses = {item["type"]: item["address"] for item in nodes["node-2"]["status"]["addresses"]}
+    node = addresses["InternalIP"]
+    dns = node.rpartition(".")[0] + ".2"
+
+    def reached() -> dict[str, str]:
+        socket.create_connection((dns, 53), timeout=5).close()
+        socket.create_connection((node, 10250), timeout=5).close()
+        lines = subprocess.run(["ip", "-json", "neigh"], check=True, capture_output=True, text=True).stdout
+        known = {entry["dst"]: entry["lladdr"] for entry in json.loads(lines) if entry.get("lladdr")}
+        return {address: known[address] for address in (dns, node)}
+
+    before = reached()
+    kubernix.components["node-2"].restart()
+    assert reached() == before
 
 
 def test_a_component_that_is_not_there_is_named(kubernix: Cluster) -> None:
