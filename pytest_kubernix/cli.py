@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
     up.add_argument("--nodes", type=_number, default=1, help="number of nodes; 0 is a control plane only")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
+    up.add_argument("--addons", type=_names, default="coredns", help="separated by commas: coredns, or none")
     up.add_argument("--api-port", type=_number, default=0, help="port of the API server; 0 is any free one")
     up.add_argument("--boot-timeout", type=float, default=120.0, help="limit for the boot, in seconds")
     up.add_argument("--log-level", default="warning", help="debug, info, warning or error")
@@ -92,6 +93,10 @@ def _number(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdecimal() else text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name not in ("", "none"))
+
+
 def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     many = "; several, separated by commas; or all" if several else ""
     parser.add_argument(
@@ -113,13 +118,15 @@ def _up(arguments: argparse.Namespace) -> int:
         k8s_version=_version(arguments.k8s_version),
         nodes=arguments.nodes,
         cidr=arguments.cidr,
+        addons=arguments.addons,
         root=arguments.root,
         api_port=arguments.api_port,
         boot_timeout=arguments.boot_timeout,
         log_level=arguments.log_level,
     )
     from .drivers.base import BootOptions
-    from .drivers.native import NativeDriver, planned_facts
+    from .drivers.machine import planned_facts
+    from .drivers.native import NativeDriver
     from .sharing.share import named
 
     if arguments.dry_run:

@@ -7,8 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from .boot import cgroups, limits
-from .config import ClusterConfig
+from .boot import cgroups, limits, linux
 from .errors import KubernixError
 
 # Fewer than that, and a suite with two clusters of two nodes does not fit.
@@ -45,9 +44,9 @@ def diagnose(version: str) -> list[Finding]:
             f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
         ),
         _executables(version),
-        _nodes(version),
+        _nodes(),
+        _cgroups(),
         _egress(),
-        Finding("cgroups", good=True, detail=f"version {cgroups.version()}"),
         _inotify(),
     ]
 
@@ -63,16 +62,24 @@ def _executables(version: str) -> Finding:
     return Finding(what, good=True, detail=str(found["kube-apiserver"]))
 
 
-def _nodes(version: str) -> Finding:
-    from .drivers.native import NativeDriver
+def _nodes() -> Finding:
+    from .drivers.machine import missing
 
-    problem = NativeDriver().check(ClusterConfig(k8s_version=version, nodes=1))
+    problem = missing(1)
     detail = str(problem) if problem else "this user may make them"
-    return Finding("nodes (network and mount namespaces)", good=problem is None, detail=detail)
+    # Who has no rights for nodes can still have clusters without them.
+    needed = linux.may_make_namespaces()
+    return Finding("nodes (namespaces, programs, cgroups)", good=problem is None, detail=detail, needed=needed)
+
+
+def _cgroups() -> Finding:
+    problem = cgroups.unusable()
+    return Finding("cgroups", good=not problem, detail=f"version {cgroups.version()}{problem and ': '}{problem}",
+                   needed=linux.may_make_namespaces())  # fmt: skip
 
 
 def _egress() -> Finding:
-    from .drivers.native import egress_program
+    from .drivers.machine import egress_program
 
     program = egress_program()
     missing = "pods get no way out of the cluster; apt-get install slirp4netns, and /dev/net/tun must exist"

@@ -3,7 +3,8 @@ Imports nothing of ours, so that every room can raise them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 
 class KubernixError(Exception):
@@ -106,15 +107,22 @@ class KubectlError(KubernixError):
         returncode: Its exit code, or None when it was stopped because its time was up.
         stderr: What it wrote to standard error.
         stdout: What it wrote to standard output.
+        message: What failed and why, for users; "" says just how it ended.
     """
 
-    def __init__(self, command: Sequence[str], returncode: int | None, stderr: str, stdout: str = "") -> None:
+    def __init__(
+        self, command: Sequence[str], returncode: int | None, stderr: str, stdout: str = "", *, message: str = ""
+    ) -> None:
         self.command = tuple(command)
         self.returncode = returncode
         self.stderr = stderr
         self.stdout = stdout
         how = "ran out of time" if returncode is None else f"exit code {returncode}"
-        super().__init__(f"{' '.join(self.command)}: {how}\n{stderr.rstrip()}")
+        super().__init__(message or f"{' '.join(self.command)}: {how}\n{stderr.rstrip()}")
+
+    def __reduce__(self) -> tuple[Callable[..., KubectlError], tuple[object, ...]]:
+        again = functools.partial(KubectlError, message=self.message)
+        return again, (self.command, self.returncode, self.stderr, self.stdout)
 
 
 class NamespaceStuckWarning(UserWarning):

@@ -9,12 +9,28 @@ import time
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+# Without these no kubelet starts.
+REQUIRED = ("cpu", "cpuset", "memory", "pids")
 NEEDED = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 
 
 def version(root: Path = ROOT) -> int:
     """1 or 2: which version the controllers of this machine are in."""
     return 2 if (root / "cgroup.controllers").exists() else 1
+
+
+def unusable(root: Path = ROOT) -> str:
+    """Why no node's cgroups can be made here, or ""."""
+    if version(root) == 2:
+        there = dict.fromkeys((root / "cgroup.controllers").read_text().split(), root)
+    else:
+        # One hierarchy may have several controllers: "cpu,cpuacct".
+        there = {name: top for top in hierarchies(root) for name in top.name.split(",")}
+    if absent := [name for name in REQUIRED if name not in there]:
+        return f"no controller {', '.join(absent)} below {root}"
+    if closed := sorted({str(there[name]) for name in REQUIRED if not os.access(there[name], os.W_OK)}):
+        return f"not writable: {', '.join(closed)}"
+    return ""
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:

@@ -232,11 +232,15 @@ def _start(run_dir: Path, meeting: Meeting, lock: int) -> None:
 
     It gets its lock from us, taken: who comes after our death must see that a guardian is on its way.
     """
-    read, write = os.pipe()
-    watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
+    read = write = -1
+    watched: list[int] = []
     package = Path(__file__).parent.parent.parent
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pytest_kubernix.boot.guardian import main; main()"
     try:
+        read, write = os.pipe()
+        # A controller that is dead holds nothing; its workers, of which this is one, soon learn of it.
+        with contextlib.suppress(ProcessLookupError):
+            watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
         with (run_dir / GUARDIAN_LOG).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-I", "-c", start, str(package), str(run_dir), *map(str, [lock, write, *watched])],

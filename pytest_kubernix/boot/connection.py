@@ -1,5 +1,5 @@
 """One conversation with a guardian: a line of JSON for each request, event and answer.
-Blocking, with one deadline for a whole request."""
+Blocking, with one deadline for a request; numbered, so that a late answer is never taken for another's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from . import wire
 
 Message = dict[str, Any]
 OnEvent = Callable[[Message], None]
+
+# A socket's limit of 0 would not mean "at once" but "never wait".
+SHORTEST = 0.001
 
 
 def ignore(_: Message) -> None:
@@ -43,6 +46,7 @@ class Connection:
             self._socket.close()
             raise ClusterGone(f"the guardian of cluster {cluster_id} does not listen: {error}") from None
         self._buffer = b""
+        self._number = 0
         self._lock = threading.Lock()
         # What the guardian last said of its state; for who has to explain what it waited for.
         self.last_state: Message = {}
@@ -60,25 +64,39 @@ class Connection:
         Raises:
             KubernixError: The guardian's own error, as it was raised there.
             ClusterGone: The guardian is gone.
-            TimeoutError: There was no answer in time; the connection is of no use any more.
+            TimeoutError: There was no answer in time. What was asked for may still be done.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._lock:
-            try:
-                self._socket.settimeout(timeout)
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
-                while line := self._line(deadline):
-                    received = json.loads(line)
-                    if "answer" in received:
-                        return _judge(received["answer"])
+        # Another thread's request may be as slow as the guardian is.
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            raise TimeoutError
+        try:
+            self._number += 1
+            self._send(json.dumps({**message, "number": self._number}).encode() + b"\n", deadline)
+            while line := self._line(deadline):
+                received = json.loads(line)
+                if "answer" not in received:
                     if received.get("event") == "state":
                         self.last_state = received
                     on_event(received)
-            except TimeoutError:
-                raise
-            except OSError:
-                pass
+                elif received["number"] == self._number:
+                    return _judge(received["answer"])
+        except TimeoutError:
+            raise
+        except OSError:
+            pass
+        finally:
+            self._lock.release()
         raise ClusterGone(f"the guardian of cluster {self._id} is gone")
+
+    def _send(self, line: bytes, deadline: float | None) -> None:
+        self._socket.settimeout(None if deadline is None else max(deadline - time.monotonic(), SHORTEST))
+        try:
+            self._socket.sendall(line)
+        except BaseException:
+            # Half a line would spoil the next one.
+            self._socket.close()
+            raise
 
     def _line(self, deadline: float | None) -> bytes:
         while b"\n" not in self._buffer:

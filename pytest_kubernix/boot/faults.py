@@ -16,9 +16,8 @@ from .launcher import STOP_TIMEOUT, PlanLauncher
 from .process import Process
 from .readiness import FIRST_PAUSE, Deadline
 from .sequence import run_phases
+from .wire import RESTART_TIMEOUT
 
-# Starting one component or one node again takes a second or two; a loaded machine takes longer.
-RESTART_TIMEOUT = 60.0
 STATE_TIMEOUT = 5.0
 
 

@@ -35,7 +35,6 @@ from .sequence import OnPhase, run_phases
 
 # A plan for 64 nodes is about a megabyte.
 LINE_LIMIT = 64 * 1024 * 1024
-COMMAND_TIMEOUT = 300.0
 
 Message = dict[str, Any]
 
@@ -105,8 +104,13 @@ class Guardian:
         """End once the holders' lock is free: they share it, and the kernel drops a share however they die."""
 
         def wait() -> None:
-            descriptor = os.open(self._run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                descriptor = os.open(self._run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                # Without the file nobody can hold, and nobody could ever be seen to leave.
+                loop.call_soon_threadsafe(self._finish, f"its directory is gone: {error}")
+                return
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._nobody_holds, descriptor)
 
@@ -124,14 +128,15 @@ class Guardian:
         try:
             with contextlib.suppress(ConnectionError):
                 while line := await reader.readline():
+                    request = json.loads(line)
                     try:
-                        answer = await self._do(json.loads(line), caller)
+                        answer = await self._do(request, caller)
                     except KubernixError as error:
                         answer = {"error": wire.pack(error)}
                     except Exception:  # noqa: BLE001 - who asked must not wait for ever for a mistake of ours
                         failure = KubernixError(f"the guardian failed:\n{traceback.format_exc()}")
                         answer = {"error": wire.pack(failure)}
-                    caller.send({"answer": answer})
+                    caller.send({"answer": answer, "number": request["number"]})
                     await writer.drain()
         finally:
             self._life.hung_up(caller)
@@ -255,7 +260,7 @@ class Guardian:
                     log=err,
                     stdout=stdout,
                     within=self._launcher.namespaces.entered(request["within"]),
-                    timeout=COMMAND_TIMEOUT,
+                    timeout=wire.COMMAND_TIMEOUT,
                 )
             return {"returncode": code, "stdout": _text(out), "stderr": _text(err)}
 

@@ -1,4 +1,4 @@
-"""Errors on their way through a control socket: what one process raises, every waiter raises again.
+"""What both ends of a control socket agree on: limits, and errors: what one process raises, every waiter raises again.
 JSON, because the two ends may be different versions of nothing but the standard library."""
 
 from __future__ import annotations
@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import BootError, ConfigError, KubernixError
+
+# Limits in seconds of what a guardian does on request; whoever asks waits a little longer.
+# Starting one component or one node again takes a second or two; a loaded machine takes longer.
+RESTART_TIMEOUT = 60.0
+COMMAND_TIMEOUT = 300.0
 
 
 def pack(error: KubernixError) -> dict[str, Any]:

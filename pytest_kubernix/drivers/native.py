@@ -1,43 +1,31 @@
 """The native driver: a real cluster out of this project's own executables, under a guardian of its own.
-Puts the rooms together: executables, claims, plan, boot, handle."""
+Puts the rooms together: machine, executables, claims, plan, boot, handle."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import datetime
 import json
-import os
-import re
-import secrets
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..binaries import Executables, find_executables
-from ..binaries.bundles import EVERYTHING
-from ..binaries.cache import Cache
-from ..boot import limits, linux, wire
+from ..boot import wire
 from ..boot.client import GuardianClient
-from ..boot.connection import Connection
-from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, GUARDIAN_LOG, default_root
+from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET
 from ..config import ClusterConfig
-from ..errors import ClusterGone, ConfigError, DriverError, ExecutablesError, KubernixError
+from ..errors import ConfigError, KubernixError
 from ..handle import ClusterHandle
-from ..plan import HostFacts, Plan
+from ..plan import Plan
 from ..sharing.running import difference
 from ..store.client import EtcdClient
-from ..store.prepared import PreparedData
-from .base import BootOptions, Death, Diagnostics, Driver, RunningCluster, State, Status
+from . import machine
+from .base import BootOptions, Driver, RunningCluster, State
+from .native_cluster import NativeCluster
 
-# What nodes need of the system, and the Debian package that has it.
-SYSTEM_PROGRAMS = {"ip": "iproute2", "mount": "mount", "nft": "nftables", "nsenter": "util-linux", "umount": "mount"}
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # After the boot's own limit, for its report to arrive.
 GRACE = 5.0
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
 class NativeDriver(Driver):
@@ -46,22 +34,7 @@ class NativeDriver(Driver):
     name = "native"
 
     def check(self, config: ClusterConfig) -> KubernixError | None:
-        wanted = f"nodes={config.nodes}"
-        if not config.nodes:
-            return None
-        if not linux.may_make_namespaces():
-            return DriverError(
-                f"{wanted}: this user may not make network and mount namespaces "
-                "(CAP_SYS_ADMIN and CAP_NET_ADMIN are missing)",
-                hint="Run as root, or ask for nodes=0: a control plane without nodes needs no rights.",
-            )
-        missing = {name: package for name, package in SYSTEM_PROGRAMS.items() if not system_program(name)}
-        if missing:
-            return DriverError(
-                f"{wanted}: not on this machine: {', '.join(missing)}",
-                hint=f"Install them: apt-get install {' '.join(sorted(set(missing.values())))}",
-            )
-        return None
+        return machine.missing(config.nodes)
 
     def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
         if problem := self.check(config):
@@ -84,7 +57,7 @@ class NativeDriver(Driver):
                     options.progress(f"replacing cluster {options.share.name}: {sick}")
                     guardian.stop()
                     return None
-                guardian.connection.request({"op": "keep"})
+                guardian.connection.request({"op": "keep"}, timeout=GRACE)
             return cluster
         except BaseException:
             if options.share.key:
@@ -126,7 +99,7 @@ class _Boot:
 
     def _prepare_next_boots(self) -> None:
         """The first cluster of a version leaves what makes all later ones boot faster."""
-        data = _prepared_data(self._executables)
+        data = machine.prepared_data(self._executables)
         if data.find():
             return
         try:
@@ -144,12 +117,13 @@ class _Boot:
         lines = difference(self._config, cluster.handle.config)
         if lines:
             name = self._options.share.name
+            where = f" --root {self._config.root}" if self._config.root else ""
             raise ConfigError(
                 "reuse",
                 name,
                 "the running cluster of that name is another one:\n  "
                 + "\n  ".join(lines)
-                + f"\nallowed is the same configuration; or end that cluster: pytest-kubernix down {name}",
+                + f"\nallowed is the same configuration; or end that cluster: pytest-kubernix down {name}{where}",
             )
         status = cluster.status()
         return "" if status.state is State.READY else status.detail
@@ -160,7 +134,7 @@ class _Boot:
 
         config = self._config
         with self._telling_everybody():
-            if problem := too_many(config):
+            if problem := machine.too_many(config):
                 raise problem
             claimed = self._request(
                 {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
@@ -168,12 +142,12 @@ class _Boot:
             if claimed.get("taken"):
                 return self._request({"op": "attach", "who": self._options.share.who})
             guardian = self._guardian
-            facts = host_facts(
+            facts = machine.host_facts(
                 self._executables,
                 guardian.cluster_id,
                 str(guardian.run_dir),
                 claimed,
-                etcd_data=_prepared_data(self._executables).find(),
+                etcd_data=machine.prepared_data(self._executables).find(),
             )
             plan = make_plan(config, facts, plugins=self._options.component_plugins)
         handle = _handle(config, plan, self._executables, guardian, ports=claimed["ports"])
@@ -183,7 +157,7 @@ class _Boot:
                 "plan": plan.to_json(),
                 "timeout": config.boot_timeout,
                 "handle": json.loads(handle.to_json()),
-                "keep_logs": str(failed_boots()),
+                "keep_logs": str(machine.failed_boots()),
             }
         )
 
@@ -221,150 +195,6 @@ class _Boot:
             if charge and charge not in (self._options.share.who, self._waits_for):
                 self._waits_for = charge
                 self._options.progress(f"{self._options.share.who} waits for {charge}, which boots the cluster")
-
-
-class NativeCluster(RunningCluster):
-    """A cluster that a guardian keeps for this process."""
-
-    def __init__(self, guardian: GuardianClient, handle: dict[str, Any], *, shared: bool) -> None:
-        self._guardian = guardian
-        self._shared = shared
-        self.handle = ClusterHandle.from_json(json.dumps(handle))
-
-    def status(self) -> Status:
-        components = self._guardian.connection.request({"op": "status"})["components"]
-        wrong = sorted(f"{name} is {state}" for name, state in components.items() if state != "running")
-        return Status(State.NOT_READY, ", ".join(wrong)) if wrong else Status(State.READY)
-
-    def components(self) -> Mapping[str, str]:
-        states: dict[str, str] = self._guardian.connection.request({"op": "status"})["components"]
-        return states
-
-    def diagnostics(self, *, timeout: float) -> Diagnostics:
-        run_dir = self._guardian.run_dir
-        logs = [*sorted((run_dir / "logs").glob("*.log")), run_dir / GUARDIAN_LOG]
-        try:
-            # A conversation of its own: after a time-out there is no other, and tests go on with theirs.
-            with contextlib.closing(Connection(run_dir / CONTROL_SOCKET, run_dir.name)) as connection:
-                status = connection.request({"op": "status"}, timeout=timeout)
-        except ClusterGone:
-            if not logs[0].exists():
-                raise
-            # The guardian was killed, so nobody removed what it left.
-            return Diagnostics({"guardian": "dead"}, logs={path.stem: path for path in logs})
-        return Diagnostics(
-            components=status["components"],
-            deaths=[Death(**death) for death in status["deaths"]],
-            timeline=[(name, what, at) for name, what, at in status["timeline"]],
-            logs={path.stem: path for path in logs},
-        )
-
-    def fault(self, name: str, action: str) -> None:
-        self._guardian.connection.request({"op": "fault", "name": name, "action": action})
-
-    def others(self) -> Sequence[str]:
-        others: list[str] = self._guardian.connection.request({"op": "status"})["others"]
-        return others
-
-    def etcd(self) -> Path:
-        return self._guardian.run_dir / ETCD_SOCKET
-
-    def load_image(self, archive: str) -> Sequence[str]:
-        from ..components.containerd import import_argv
-
-        loaded: list[str] = []
-        for node in self.handle.nodes:
-            argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
-            result = self._guardian.connection.request(
-                {"op": "run", "name": f"image import ({node})", "argv": argv, "env": {"PATH": SYSTEM_PATH},
-                 "within": node}
-            )  # fmt: skip
-            if result["returncode"] != 0:
-                raise KubernixError(f"{node} could not load {archive}: {result['stderr'].strip()}")
-            # ctr's line for each image: "unpacking docker.io/library/app:1 (sha256:…)...done".
-            loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result["stdout"])))
-        return loaded
-
-    def keep(self) -> None:
-        self._guardian.connection.request({"op": "keep"})
-        self._guardian.leave()
-
-    def stop(self) -> None:
-        if self._shared:
-            self._guardian.leave()
-        else:
-            self._guardian.stop()
-
-
-def too_many(config: ClusterConfig) -> KubernixError | None:
-    """Why this machine has no room for one more such cluster, or None."""
-    needed, limit = limits.inotify_needed(config.nodes), limits.inotify_limit()
-    if needed <= limit - (used := limits.inotify_used()):
-        return None
-    return DriverError(
-        f"nodes={config.nodes}: needs about {needed} inotify instances; this user has {limit}, {used} of them in use",
-        hint="Ask for fewer nodes, or raise the limit as root: sysctl fs.inotify.max_user_instances=1024",
-    )
-
-
-def host_facts(
-    executables: Executables, cluster_id: str, run_dir: str, claimed: Mapping[str, object], *, etcd_data: str
-) -> HostFacts:
-    """The machine's side of a plan: what a guardian claimed, and what is found here."""
-    return HostFacts(
-        cluster_id=cluster_id,
-        run_dir=run_dir,
-        programs={name: str(path) for name, path in executables.programs.items()},
-        cni_dir=str(executables.cni_dir or ""),
-        images=tuple(str(image) for image in executables.images),
-        egress_program=egress_program(),
-        etcd_data=etcd_data,
-        encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
-        proxy_env={name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ},
-        now=datetime.datetime.now(datetime.UTC),
-        **claimed,  # type: ignore[arg-type]
-    )
-
-
-def planned_facts(config: ClusterConfig) -> HostFacts:
-    """Facts for a dry run: nothing is claimed, so ids, ports and networks are examples."""
-    try:
-        executables = find_executables(config.k8s_version, nodes=config.nodes > 0, build=False)
-    except ExecutablesError:
-        names = {name: Path("/not-built-yet", name) for name in EVERYTHING}
-        executables = Executables(config.k8s_version, names, Path("/not-built-yet/cni"), ())
-    claimed = {
-        "ports": {
-            "kube-apiserver": config.api_port or 6443,
-            "kube-controller-manager": 10257,
-            "kube-scheduler": 10259,
-        },
-        "cidr": config.cidr or "10.10.0.0/16",
-        "can_lower_oom_score": linux.has_capability(linux.CAP_SYS_RESOURCE),
-    }
-    run_dir = (config.root or default_root()) / "000000"
-    return host_facts(executables, "000000", str(run_dir), claimed, etcd_data=_prepared_data(executables).find())
-
-
-def egress_program() -> str:
-    """Path of the program that lets pods out, or "" where that can't work."""
-    return (system_program("slirp4netns") or "") if Path("/dev/net/tun").exists() else ""
-
-
-def _prepared_data(executables: Executables) -> PreparedData:
-    return PreparedData(Cache().root, executables["kube-apiserver"], executables.kubernetes_version)
-
-
-def failed_boots() -> Path:
-    """Where the logs of boots that failed are kept."""
-    from platformdirs import user_log_path
-
-    return user_log_path("pytest-kubernix") / "failed-boots"
-
-
-def system_program(name: str) -> str | None:
-    """Path of a program of the system; a user's PATH often lacks the sbin directories."""
-    return shutil.which(name, path=SYSTEM_PATH)
 
 
 def _handle(

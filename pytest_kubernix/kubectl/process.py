@@ -115,9 +115,8 @@ def failure(
     # What the first line says already is not said twice.
     rest = lines[1:] if lines and lines[0] == reason else lines
     rest += [f"command: {shown}"] if shown != short else []
-    error = KubectlError(command, returncode, stderr, stdout)
-    error.message = "\n".join([head, *rest, *details.splitlines()])
-    return error
+    text = "\n".join([head, *rest, *details.splitlines()])
+    return KubectlError(command, returncode, stderr, stdout, message=text)
 
 
 def _spelled(command: Sequence[str]) -> tuple[str, str]:

@@ -19,20 +19,21 @@ from .client import Entry, EtcdClient, Put
 
 # Written by the API server alone, the same for every cluster of a version; without them it starts
 # a second later. What depends on addresses, keys or the cluster's identity is not among them.
-KEPT = (
-    b"/registry/apiregistration.k8s.io/apiservices/",
-    b"/registry/clusterrolebindings/",
-    b"/registry/clusterroles/",
-    b"/registry/flowschemas/",
-    b"/registry/priorityclasses/",
-    b"/registry/prioritylevelconfigurations/",
-    b"/registry/rolebindings/",
-    b"/registry/roles/",
-)
-# Roles that a component or a plugin made for itself are its own affair.
-BOOTSTRAPPED = b"rbac-defaults"
+# Prefix → what marks the API server's own, in key or value: what a component or a plugin made is its own affair.
+BY_RBAC = b"rbac-defaults"
+BY_FLOW_CONTROL = b"apf.kubernetes.io/autoupdate-spec"
+KEPT = {
+    b"/registry/apiregistration.k8s.io/apiservices/": b"onstart",
+    b"/registry/clusterrolebindings/": BY_RBAC,
+    b"/registry/clusterroles/": BY_RBAC,
+    b"/registry/flowschemas/": BY_FLOW_CONTROL,
+    b"/registry/priorityclasses/": b"/registry/priorityclasses/system-",
+    b"/registry/prioritylevelconfigurations/": BY_FLOW_CONTROL,
+    b"/registry/rolebindings/": BY_RBAC,
+    b"/registry/roles/": BY_RBAC,
+}
 
-FORMAT = "1"
+FORMAT = "2"
 START_TIMEOUT = 20.0
 PAUSE = 0.01
 
@@ -47,7 +48,7 @@ class PreparedData:
     """
 
     def __init__(self, cache: Path, executable: Path, version: str) -> None:
-        identity = f"{FORMAT} {executable.parent.name} {' '.join(map(repr, KEPT))}"
+        identity = f"{FORMAT} {executable.parent.name} {' '.join(map(repr, KEPT.items()))}"
         name = f"{version}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         self._home = cache / "etcd"
         self._directory = self._home / name
@@ -77,7 +78,11 @@ class PreparedData:
             return
 
     def _make(self, entries: list[Entry], etcd: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=self._home) as scratch:
+        prefix = f"{self._directory.name}.new-"
+        # We have the lock, so these are of somebody who was killed.
+        for left in self._home.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=self._home, prefix=prefix) as scratch:
             data = Path(scratch) / "data"
             with tempfile.TemporaryDirectory() as sockets:
                 _write(entries, etcd, data, Path(sockets))
@@ -88,9 +93,9 @@ class PreparedData:
 
 def _entries(source: EtcdClient) -> list[Entry]:
     found = []
-    for prefix in KEPT:
+    for prefix, mark in KEPT.items():
         _, entries = source.range(prefix)
-        found += [entry for entry in entries if b"role" not in prefix or BOOTSTRAPPED in entry.value]
+        found += [entry for entry in entries if mark in entry.key or mark in entry.value]
     return found
 
 

@@ -17,7 +17,7 @@ import pytest
 from pytest_kubernix import BootError, Cluster, ConfigError
 from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.boot.claims import Claims
-from pytest_kubernix.drivers.native import failed_boots
+from pytest_kubernix.drivers.machine import failed_boots
 
 from .components import Dying, NoExecutable, Scripted, boot
 from .pods import node_address

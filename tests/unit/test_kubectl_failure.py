@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,11 @@ def test_the_traceback_ends_in_the_test(pytester: pytest.Pytester, tmp_path: Pat
     result.assert_outcomes(failed=len(calls))
     assert not [line for line in result.outlines if "pytest_kubernix/" in line or "contextlib" in line]
     assert sum(line.startswith(">  ") for line in result.outlines) == len(calls)
+
+
+def test_an_error_travels() -> None:
+    """Pickled and back, as a process pool or pytest-xdist sends it, an error says the same and keeps its parts."""
+    error = failure(["kubectl", "get", "pods"], 1, "error: one", "out")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.args, again.stderr, again.stdout) == (str(error), error.args, "error: one", "out")
+    assert "error: one" in repr(error)

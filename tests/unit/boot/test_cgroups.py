@@ -217,3 +217,20 @@ def test_what_is_gone_already_is_no_problem(kernel: Kernel) -> None:
     """Removing what isn't there reports nothing."""
     kernel.version_2("cpu memory")
     assert cgroups.remove("kubernix/ab12cd/node-1", root=kernel.root) == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_machine_without_a_controller_is_told(kernel: Kernel, version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kubelets can't do without is missed before anything starts, by name; a closed hierarchy too."""
+    if version == 2:
+        kernel.version_2("cpu cpuset pids")
+    else:
+        kernel.version_1("cpu,cpuacct", "cpuset", "pids")
+    assert cgroups.unusable(kernel.root) == f"no controller memory below {kernel.root}"
+    if version == 2:
+        (kernel.root / "cgroup.controllers").write_text("cpu cpuset pids memory")
+    else:
+        kernel.version_1("memory")
+    assert cgroups.unusable(kernel.root) == ""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert cgroups.unusable(kernel.root).startswith(f"not writable: {kernel.root}")

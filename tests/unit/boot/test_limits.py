@@ -6,7 +6,7 @@ import pytest
 
 from pytest_kubernix.boot import limits
 from pytest_kubernix.config import ClusterConfig
-from pytest_kubernix.drivers.native import too_many
+from pytest_kubernix.drivers.machine import too_many
 from pytest_kubernix.errors import DriverError
 
 
