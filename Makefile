@@ -7,7 +7,7 @@ OLDER_VERSION := 1.33.13
 
 # Tests that boot, break and end clusters in runs of their own: a session to themselves, without shared clusters.
 OWN_CLUSTERS := $(wildcard tests/integration/test_crash*.py tests/integration/test_sharing*.py \
-	tests/integration/test_reuse*.py tests/integration/test_leftovers*.py tests/integration/test_failures*.py)
+	tests/integration/test_reuse*.py tests/integration/test_spares*.py tests/integration/test_leftovers*.py tests/integration/test_failures*.py)
 
 PYTEST := .venv/bin/python -m pytest
 # Nodes need root. Whoever is not root runs pytest by sudo, with the same caches.

@@ -6,16 +6,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import parsing
 from .config import ClusterConfig
 from .errors import ConfigError, KubernixError
 
 DEFAULT_NAME = "default"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,10 +39,10 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="boot a cluster and leave it running under a name")
     up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
-    up.add_argument("--nodes", type=_number, default=1, help="number of nodes; 0 is a control plane only")
+    up.add_argument("--nodes", type=parsing.whole, default=1, help="number of nodes; 0 is a control plane only")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
-    up.add_argument("--addons", type=_names, default="coredns", help="separated by commas: coredns, or none")
-    up.add_argument("--api-port", type=_number, default=0, help="port of the API server; 0 is any free one")
+    up.add_argument("--addons", type=parsing.names, default=("coredns",), help="separated by commas: coredns, or none")
+    up.add_argument("--api-port", type=parsing.whole, default=0, help="port of the API server; 0 is any free one")
     up.add_argument("--boot-timeout", type=float, default=120.0, help="limit for the boot, in seconds")
     up.add_argument("--log-level", default="warning", help="debug, info, warning or error")
     up.add_argument("--dry-run", action="store_true", help="print the whole plan and start nothing")
@@ -53,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     down = commands.add_parser("down", help="end a cluster that was left running")
     down.add_argument("name", nargs="*", help=f"names or ids, as `list` shows them (default: {DEFAULT_NAME})")
-    down.add_argument("--all", action="store_true", help="end every cluster that is left running")
+    down.add_argument("--all", action="store_true", help="end every cluster that is left running, and every spare")
     _add_root(down)
     down.set_defaults(run=_down)
 
@@ -86,15 +85,6 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("KUBERNIX_ROOT") or None,
         help="directory for the files of running clusters (default: $KUBERNIX_ROOT, or a private one)",
     )
-
-
-def _number(text: str) -> int | str:
-    # What is no number goes on as it is: ClusterConfig alone says what is allowed.
-    return int(text) if text.lstrip("-").isdecimal() else text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name not in ("", "none"))
 
 
 def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -137,8 +127,10 @@ def _up(arguments: argparse.Namespace) -> int:
         return 0
     share = named(arguments.name, f"pytest-kubernix up (pid {os.getpid()})")
     # The name is checked as `--kubernix-reuse` checks it, which is what will look for it.
-    if not NAME.fullmatch(arguments.name):
-        raise ConfigError("name", arguments.name, "allowed are letters, digits, dots, dashes and underscores")
+    try:
+        parsing.name(arguments.name)
+    except ValueError as error:
+        raise ConfigError("name", arguments.name, str(error)) from None
     cluster = NativeDriver().start(config, BootOptions(progress=_say, share=share))
     cluster.keep()
     _say(f"cluster {arguments.name} runs until `pytest-kubernix down {arguments.name}`; tests find it with")
@@ -153,7 +145,7 @@ def _down(arguments: argparse.Namespace) -> int:
     from .sharing.running import find, running
 
     if arguments.all:
-        wanted = [info for info in running(arguments.root) if info.kept]
+        wanted = [info for info in running(arguments.root) if info.kept or info.spare]
     else:
         wanted = [find(word, arguments.root) for word in arguments.name or [DEFAULT_NAME]]
     for info in wanted:
@@ -182,7 +174,7 @@ def _list(arguments: argparse.Namespace) -> int:
             info.state,
             info.handle.k8s_version if info.handle else "-",
             str(len(info.handle.nodes)) if info.handle else "-",
-            "yes" if info.kept else "no",
+            "spare" if info.spare else "yes" if info.kept else "no",
             ", ".join(info.holders) or "-",
         )
         for info in there

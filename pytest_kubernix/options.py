@@ -4,7 +4,6 @@ To add an option, add an entry; if `ClusterConfig` has a field of its name, it g
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,59 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from . import parsing
+
 if TYPE_CHECKING:
     from .config import ClusterConfig
     from .drivers.registry import DriverRegistry
     from .errors import ConfigError
-
-
-def _whole(text: str) -> object:
-    """A whole number; anything else stays text, so that `ClusterConfig` alone says what is allowed."""
-    return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else text
-
-
-def _seconds(text: str) -> object:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _version(text: str) -> str:
-    from .binaries import versions
-
-    if "," in text:
-        raise ValueError("one run takes one version so far: allowed is a single one, such as 1.36 or latest")
-    try:
-        return versions.resolve(text)
-    except ValueError as error:
-        # The value stands before this text already.
-        raise ValueError(str(error).removeprefix(f"{text!r}: ")) from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """A comma list without repetitions; "none" is the empty one."""
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if names == ("none",):
-        return ()
-    if "none" in names:
-        raise ValueError("none stands alone: allowed is a comma list of addons, or none")
-    return names
-
-
-def _name(text: str) -> str:
-    if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise ValueError("allowed is a name of letters, digits, dots, dashes and underscores")
-    return text
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"allowed is {' or '.join(allowed)}")
-        return text
-
-    return parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +69,14 @@ OPTIONS = (
         word="nodes",
         metavar="N",
         default="1",
-        parse=_whole,
+        parse=parsing.whole,
         help="number of nodes, 0 to 64; 0 is a control plane only",
     ),
     Option(
         word="k8s-version",
         metavar="VERSION",
         default="default",
-        parse=_version,
+        parse=parsing.version,
         help="version of Kubernetes: exact (1.36.3), a minor (1.36), or latest; default: the one pinned",
     ),
     Option(
@@ -143,7 +95,7 @@ OPTIONS = (
         word="addons",
         metavar="NAMES",
         default="coredns",
-        parse=_names,
+        parse=parsing.names,
         help="addons, separated by commas: coredns, or none",
     ),
     Option(
@@ -157,22 +109,29 @@ OPTIONS = (
         word="scope",
         metavar="SCOPE",
         default="session",
-        parse=_one_of("session", "worker"),
+        parse=parsing.one_of("session", "worker"),
         help="who shares a cluster: session, all pytest-xdist workers of a run; or worker, each has its own",
     ),
     Option(
         word="keep",
         metavar="WHEN",
         default="never",
-        parse=_one_of("never", "on-failure", "always"),
+        parse=parsing.one_of("never", "on-failure", "always"),
         help="leave clusters running after the tests: never, on-failure or always",
     ),
     Option(
         word="reuse",
         metavar="NAME",
         default="",
-        parse=_name,
+        parse=parsing.name,
         help="leave the cluster running under this name, and find it again next time; default: do not",
+    ),
+    Option(
+        word="spare",
+        metavar="N",
+        default="0",
+        parse=parsing.between(0, 8),
+        help="clusters to boot ahead while tests run, for whoever asks next (factory, worker, next run), 0 to 8",
     ),
     Option(
         word="artifacts",
@@ -186,14 +145,14 @@ OPTIONS = (
         word="api-port",
         metavar="PORT",
         default="0",
-        parse=_whole,
+        parse=parsing.whole,
         help="port of the API server on 127.0.0.1; 0 is any free one",
     ),
     Option(
         word="boot-timeout",
         metavar="SECONDS",
         default="120",
-        parse=_seconds,
+        parse=parsing.seconds,
         help="limit for the boot of one cluster, in seconds",
     ),
     Option(

@@ -6,32 +6,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BootError, ComponentError, KubernixError
+from ..errors import BootError, KubernixError
 from ..plan.model import Phase, Plan
 from . import linux, wire
+from .booting import run_plan
 from .claims import Claims
 from .faults import Faults
 from .launcher import PlanLauncher
-from .life import Caller, Life
+from .life import FAILED, PLANNING, VACANT, Caller, Life
 from .logs import keep_logs, log
 from .netns import isolate
 from .process import Spawner
-from .rundir import CONTROL_SOCKET, HANDLE, HOLDERS_LOCK, leave_root
-from .sequence import OnPhase, run_phases
+from .rundir import CONTROL_SOCKET, HANDLE, leave_root
+from .stay import Stay
 
 # A plan for 64 nodes is about a megabyte.
 LINE_LIMIT = 64 * 1024 * 1024
@@ -51,7 +50,6 @@ class Guardian:
     def __init__(self, run_dir: Path, *, isolated: bool, watched: Sequence[int] = ()) -> None:
         self._run_dir = run_dir
         self._isolated = isolated
-        self._watched = set(watched)
         self._claims = Claims()
         self._spawner = Spawner()
         self._launcher: PlanLauncher | None = None
@@ -60,7 +58,9 @@ class Guardian:
         self._end = asyncio.Event()
         self._why = ""
         self._life = Life()
-        self._kept = False
+        self._stay = Stay(run_dir, watched, self._finish, isolated=isolated)
+        # Who boots a spare, and so does not take it.
+        self._maker: Caller | None = None
 
     async def serve(self, started: int) -> None:
         """Answer on the control socket until it is time to end.
@@ -74,11 +74,7 @@ class Guardian:
             linux.become_subreaper()
             self._spawner.launcher = ("setpriv", "--pdeathsig", "KILL", "--")
         loop.add_signal_handler(signal.SIGTERM, self._finish, "SIGTERM")
-        for descriptor in self._watched:
-            # A pidfd is readable once its process is gone.
-            loop.add_reader(descriptor, self._watched_one_is_gone, loop, descriptor)
-        if not self._watched:
-            self._wait_for_holders(loop)
+        self._stay.begin()
         server = await asyncio.start_unix_server(self._answer, str(self._run_dir / CONTROL_SOCKET), limit=LINE_LIMIT)
         with contextlib.suppress(BrokenPipeError):
             # Whoever started us may be dead, and somebody else be waiting.
@@ -92,36 +88,6 @@ class Guardian:
     def _finish(self, why: str) -> None:
         self._why = self._why or why
         self._end.set()
-
-    def _watched_one_is_gone(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        self._watched.discard(descriptor)
-        if not self._watched:
-            self._wait_for_holders(loop)
-
-    def _wait_for_holders(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End once the holders' lock is free: they share it, and the kernel drops a share however they die."""
-
-        def wait() -> None:
-            try:
-                descriptor = os.open(self._run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CLOEXEC)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError as error:
-                # Without the file nobody can hold, and nobody could ever be seen to leave.
-                loop.call_soon_threadsafe(self._finish, f"its directory is gone: {error}")
-                return
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._nobody_holds, descriptor)
-
-        threading.Thread(target=wait, daemon=True).start()
-
-    def _nobody_holds(self, descriptor: int) -> None:
-        if self._kept:
-            # Somebody may come back to it, so the lock must be free.
-            os.close(descriptor)
-        else:
-            self._finish("no holder is left")
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         caller = Caller(writer)
@@ -140,45 +106,68 @@ class Guardian:
                     await writer.drain()
         finally:
             self._life.hung_up(caller)
+            if caller is self._maker:
+                self._maker = None
+                self._give_up_spare()
             writer.close()
 
     async def _do(self, request: Message, caller: Caller) -> Message:
-        match request["op"]:
-            case "attach":
-                if caller.who != request["who"]:
-                    caller.who = request["who"]
-                    log(f"{caller.who} holds")
-                return await self._life.attach(caller)
-            case "claim":
-                return self._claim(request, caller)
-            case "boot":
-                return await self._boot_plan(request, caller)
-            case "publish":
-                self._life.publish(caller)
-                return {}
-            case "give_up":
-                self._life.fail(request["error"])
-                return {}
-            case "status":
-                return {**self._status(), "others": self._life.holders(but=caller)}
-            case "run":
-                return await self._run(request)
-            case "fault":
-                if not self._faults:
-                    raise KubernixError("no cluster was booted yet")
-                log(f"{caller.who}: {request['action']} {request['name']}")
-                await self._faults.apply(request["name"], request["action"])
-                return {}
-            case "keep":
-                self._kept = True
-                return {}
-            case "stop":
-                self._finish(f"{caller.who} asked to stop")
-                return {}
-            case unknown:
-                raise KubernixError(f"the guardian knows no operation {unknown!r}")
+        operations: dict[str, Callable[[Message, Caller], Awaitable[Message]]] = {
+            "attach": self._attach,
+            "spare": self._become_spare,
+            "claim": self._claim,
+            "boot": self._boot_plan,
+            "publish": self._publish,
+            "give_up": self._give_up,
+            "status": self._status,
+            "run": self._run,
+            "fault": self._fault,
+            "keep": self._keep,
+            "stop": self._stop,
+        }
+        if request["op"] not in operations:
+            raise KubernixError(f"the guardian knows no operation {request['op']!r}")
+        return await operations[request["op"]](request, caller)
 
-    def _claim(self, request: Message, caller: Caller) -> Message:
+    async def _attach(self, request: Message, caller: Caller) -> Message:
+        if caller.who != request["who"]:
+            caller.who = request["who"]
+            log(f"{caller.who} holds")
+        if self._stay.spare and caller is not self._maker:
+            # How it was booted is not what whoever takes it has waited for.
+            self._life.forget_phases()
+            self._stay.taken()
+        return await self._life.attach(caller)
+
+    async def _become_spare(self, request: Message, caller: Caller) -> Message:
+        self._maker = caller
+        self._stay.become_spare(request["identity"], request["lifetime"])
+        return {}
+
+    async def _publish(self, _: Message, caller: Caller) -> Message:
+        self._life.publish(caller)
+        return {}
+
+    async def _give_up(self, request: Message, _: Caller) -> Message:
+        self._life.fail(request["error"])
+        return {}
+
+    async def _fault(self, request: Message, caller: Caller) -> Message:
+        if not self._faults:
+            raise KubernixError("no cluster was booted yet")
+        log(f"{caller.who}: {request['action']} {request['name']}")
+        await self._faults.apply(request["name"], request["action"])
+        return {}
+
+    async def _keep(self, _: Message, __: Caller) -> Message:
+        self._stay.kept = True
+        return {}
+
+    async def _stop(self, _: Message, caller: Caller) -> Message:
+        self._finish(f"{caller.who} asked to stop")
+        return {}
+
+    async def _claim(self, request: Message, caller: Caller) -> Message:
         """Let one caller plan the cluster, and take what it needs of this machine; see `HostFacts`."""
         if not self._life.take_charge(caller):
             return {"taken": True}
@@ -199,6 +188,7 @@ class Guardian:
         self._faults = Faults(launcher)
         launcher.logs.mkdir(mode=0o700, exist_ok=True)
         self._boot = asyncio.ensure_future(self._boot_to_the_end(plan, launcher, request))
+        self._boot.add_done_callback(lambda boot: self._give_up_spare())
         await asyncio.shield(self._boot)
         return await self._life.attach(caller)
 
@@ -213,11 +203,11 @@ class Guardian:
 
         begin = time.monotonic()
         try:
-            await _run_plan(plan, launcher, on_phase)
+            await run_plan(plan, launcher, on_phase)
             launcher.note("cluster", "ready")
             timings["total"] = round(time.monotonic() - begin, 3)
             handle = {**request["handle"], "timings": timings}
-            _publish(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
+            _write_whole(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
         except BootError as error:
             launcher.note("cluster", "failed")
             kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
@@ -233,20 +223,29 @@ class Guardian:
             self._life.fail(wire.pack(KubernixError(f"the guardian failed:\n{text}")))
             return
         self._life.booted(handle)
+        if self._stay.spare:
+            self._stay.offer()
 
-    def _status(self) -> Message:
+    def _give_up_spare(self) -> None:
+        """End a spare that nobody boots any more, or that did not come up."""
+        if self._stay.spare and not self._maker and self._life.state in (VACANT, PLANNING, FAILED):
+            self._finish("this spare did not come up")
+
+    async def _status(self, _: Message, caller: Caller) -> Message:
         launcher, faults = self._launcher, self._faults
         return {
             "state": self._life.state,
             "holders": self._life.holders(),
-            "kept": self._kept,
+            "others": self._life.holders(but=caller),
+            "kept": self._stay.kept,
+            "spare": self._stay.spare,
             "components": {name: faults.state(name) for name in faults.names()} if faults else {},
             "logs": {name: str(launcher.log_of(name)) for name in launcher.processes} if launcher else {},
             "deaths": [dataclasses.asdict(death) for death in launcher.deaths] if launcher else [],
             "timeline": launcher.timeline if launcher else [],
         }
 
-    async def _run(self, request: Message) -> Message:
+    async def _run(self, request: Message, _: Caller) -> Message:
         """Run one command in a node, to its end."""
         if not self._launcher:
             raise KubernixError("no cluster was booted yet")
@@ -277,38 +276,11 @@ class Guardian:
             log(problem)
 
 
-async def _run_plan(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
-    """Boot to the end, unless a component that was ready dies meanwhile: then nothing is worth waiting for."""
-    phases = asyncio.ensure_future(_run_phases(plan, launcher, on_phase))
-    try:
-        either: list[asyncio.Future[Any]] = [phases, launcher.died]
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if not phases.done():
-            phases.cancel()
-            await asyncio.gather(phases, return_exceptions=True)
-    if phases.cancelled():
-        raise BootError("boot", [launcher.died.result()])
-    await phases
-
-
-async def _run_phases(plan: Plan, launcher: PlanLauncher, on_phase: OnPhase) -> None:
-    try:
-        launcher.prepare()
-        await run_phases(plan.by_phase(), launcher, on_phase)
-    except ComponentError as error:
-        raise BootError("preparation", [error]) from error
-    try:
-        await launcher.readiness.wait("cluster", plan.final, launcher.deadline, log=launcher.log_of("cluster"))
-    except ComponentError as error:
-        raise BootError("readiness of the whole", [error]) from error
-
-
 def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def _publish(path: Path, text: str) -> None:
+def _write_whole(path: Path, text: str) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_text(text)
     scratch.replace(path)

@@ -125,6 +125,10 @@ class Life:
         self._phases.append(event)
         self._to_all(event)
 
+    def forget_phases(self) -> None:
+        """Tell who comes later nothing of the boot."""
+        self._phases.clear()
+
     def _set(self, state: str) -> None:
         self.state = state
         self._changed.set()

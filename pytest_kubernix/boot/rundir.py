@@ -20,8 +20,11 @@ GUARDIAN_LOG = "guardian.log"
 HANDLE = "handle.json"
 HOLDERS_LOCK = "holders.lock"
 NAME = "name"
+SPARE = "spare"
 START_LOCK = "start.lock"
 STARTER = "starter"
+TAKEN = "spare.taken"
+WATCH_SOCKET = "watch.sock"
 
 # Says of a root directory that it was made for run directories, and may go with the last of them.
 MADE_FOR_US = ".pytest-kubernix"
@@ -74,12 +77,14 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
             try:
                 run_dir.mkdir(mode=0o700, exist_ok=bool(cluster_id))
             except FileExistsError:
+                # Or it is the alias of a spare that has ended.
+                _remove_aliases(root)
                 continue
             except FileNotFoundError:
                 # The last cluster that left took the directory along.
                 _make_root(root)
                 continue
-            return run_dir
+            return root / run_dir.readlink() if run_dir.is_symlink() else run_dir
     except OSError as error:
         raise ConfigError(
             "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
@@ -100,6 +105,7 @@ def leave_root(root: Path) -> None:
     """Remove a root directory that was made for run directories and has none left; any other stays."""
     marker = root / MADE_FOR_US
     with contextlib.suppress(OSError):
+        _remove_aliases(root)
         ours = marker.exists() or root == default_root()
         if ours and {path.name for path in root.iterdir()} <= {MADE_FOR_US}:
             marker.unlink(missing_ok=True)
@@ -108,6 +114,22 @@ def leave_root(root: Path) -> None:
             except OSError:
                 # Somebody came in between; whoever is last to leave does it.
                 marker.touch()
+
+
+def alias(root: Path | None, cluster_id: str, run_dir: Path) -> bool:
+    """Let those who meet under one id find a cluster that has another; whether nobody was there before."""
+    try:
+        ((root or default_root()).absolute() / cluster_id).symlink_to(run_dir.name)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _remove_aliases(root: Path) -> None:
+    """Remove those that lead nowhere any more."""
+    for path in root.iterdir():
+        if CLUSTER_ID.fullmatch(path.name) and path.is_symlink() and not path.exists():
+            path.unlink(missing_ok=True)
 
 
 def run_dirs(root: Path) -> list[Path]:

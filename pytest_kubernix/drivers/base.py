@@ -78,12 +78,14 @@ class BootOptions:
         progress: Called with one line whenever something worth telling happened.
         prepare: Called with a cluster that is up, once whoever shares it, before anybody's tests see it.
         share: Who shares the cluster.
+        spares: How many clusters like this one to boot meanwhile, for whoever asks next.
         component_plugins: Called with (registry, config) so that plugins can add components.
     """
 
     progress: Callable[[str], None] = field(default=lambda line: None)
     prepare: Callable[[RunningCluster], None] = field(default=lambda running: None)
     share: Share = field(default_factory=Share)
+    spares: int = 0
     component_plugins: Callable[[object, ClusterConfig], None] = field(default=lambda registry, config: None)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from ..errors import ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan import Plan
 from ..sharing.running import difference
+from ..sharing.spare import may_have
 from ..store.client import EtcdClient
 from . import machine
 from .base import BootOptions, Driver, RunningCluster, State
 from .native_cluster import NativeCluster
+from .spares import Spares
 
 # After the boot's own limit, for its report to arrive.
 GRACE = 5.0
@@ -40,15 +42,38 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
+        spares = None
+        if options.spares and may_have(config):
+
+            def boot_spare(guardian: GuardianClient, begun: Callable[[], None]) -> None:
+                # The first that is heard of a boot is that it goes on by itself.
+                quiet = BootOptions(
+                    progress=lambda line: begun(),
+                    share=options.share.alone(),
+                    component_plugins=options.component_plugins,
+                )
+                _Boot(config, quiet, executables, guardian).until_booted()
+
+            spares = Spares(config, options, executables, boot_spare)
         while True:
-            cluster = self._meet(config, options, executables)
+            cluster = self._meet(config, options, executables, spares)
             if cluster:
-                return cluster
+                break
+        if spares:
+            cluster.spares = spares
+            spares.fill(options.spares)
+        return cluster
 
     @staticmethod
-    def _meet(config: ClusterConfig, options: BootOptions, executables: Executables) -> NativeCluster | None:
+    def _meet(
+        config: ClusterConfig, options: BootOptions, executables: Executables, spares: Spares | None
+    ) -> NativeCluster | None:
         """One try; None when the cluster that was to be reused had to be ended."""
-        guardian = GuardianClient.meet(config.root, options.share.meeting(), config.boot_timeout)
+        guardian = spares.take() if spares else None
+        if guardian:
+            options.progress(f"takes spare {guardian.cluster_id}")
+        else:
+            guardian = GuardianClient.meet(config.root, options.share.meeting(), config.boot_timeout)
         try:
             boot = _Boot(config, options, executables, guardian)
             cluster = boot.until_ready()
@@ -83,19 +108,21 @@ class _Boot:
 
     def until_ready(self) -> NativeCluster:
         """Boot the cluster or wait for whoever does; take over from who died of it."""
+        answer = self.until_booted()
+        cluster = NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+        if answer["state"] == "booted":
+            self._prepare_next_boots()
+            with self._telling_everybody():
+                self._options.prepare(cluster)
+            self._request({"op": "publish"})
+        return cluster
+
+    def until_booted(self) -> dict[str, Any]:
+        """The guardian's answer once all components are ready, whoever booted them; it has the handle."""
         answer = self._request({"op": "attach", "who": self._options.share.who})
-        while True:
-            if answer["state"] == "vacant":
-                answer = self._plan_and_boot()
-            elif answer["state"] == "booted":
-                cluster = NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
-                self._prepare_next_boots()
-                with self._telling_everybody():
-                    self._options.prepare(cluster)
-                self._request({"op": "publish"})
-                return cluster
-            else:
-                return NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
+        while answer["state"] == "vacant":
+            answer = self._plan_and_boot()
+        return answer
 
     def _prepare_next_boots(self) -> None:
         """The first cluster of a version leaves what makes all later ones boot faster."""

@@ -18,6 +18,7 @@ from ..errors import ClusterGone, KubernixError
 from ..handle import ClusterHandle
 from ..plan.context import SYSTEM_PATH
 from .base import Death, Diagnostics, RunningCluster, State, Status
+from .spares import Spares
 
 # A guardian answers within milliseconds; on a machine that swaps, within seconds.
 ASK_TIMEOUT = 15.0
@@ -26,7 +27,13 @@ FAULT_TIMEOUT = RESTART_TIMEOUT + 30.0
 
 
 class NativeCluster(RunningCluster):
-    """A cluster that a guardian keeps for this process."""
+    """A cluster that a guardian keeps for this process.
+
+    Attributes:
+        spares: Those that are booted meanwhile, or None.
+    """
+
+    spares: Spares | None = None
 
     def __init__(self, guardian: GuardianClient, handle: dict[str, Any], *, shared: bool) -> None:
         self._guardian = guardian
@@ -86,16 +93,21 @@ class NativeCluster(RunningCluster):
         return loaded
 
     def keep(self) -> None:
+        if self.spares:
+            self.spares.settle()
         self._ask({"op": "keep"})
         self._guardian.leave()
 
     def stop(self) -> None:
+        if self.spares:
+            self.spares.settle()
         if self._shared:
             self._guardian.leave()
         else:
             self._guardian.stop()
 
-    def _ask(self, request: dict[str, Any], timeout: float = ASK_TIMEOUT) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], timeout: float = 0.0) -> dict[str, Any]:
+        timeout = timeout or ASK_TIMEOUT
         try:
             return self._guardian.connection.request(request, timeout=timeout)
         except TimeoutError:

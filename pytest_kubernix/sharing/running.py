@@ -33,6 +33,7 @@ class RunningInfo:
         state: "ready", "booting", …; or "silent" when its guardian does not answer.
         holders: Who holds it.
         kept: Whether it stays when nobody does.
+        spare: Whether it waits for somebody to take it.
         handle: How to reach it, once it is ready.
     """
 
@@ -42,6 +43,7 @@ class RunningInfo:
     state: str
     holders: tuple[str, ...]
     kept: bool
+    spare: bool
     handle: ClusterHandle | None
 
     def to_json(self) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class RunningInfo:
             "state": self.state,
             "holders": list(self.holders),
             "kept": self.kept,
+            "spare": self.spare,
             "k8s_version": handle.k8s_version if handle else "",
             "nodes": len(handle.nodes) if handle else 0,
             "kubeconfig": str(handle.kubeconfig) if handle else "",
@@ -74,7 +77,7 @@ def _look(run_dir: Path) -> RunningInfo:
     try:
         status = connection.request({"op": "status"}, timeout=ASK_TIMEOUT)
     except TimeoutError:
-        status = {"state": "silent", "holders": [], "kept": False}
+        status = {"state": "silent", "holders": [], "kept": False, "spare": False}
     finally:
         connection.close()
     handle = run_dir / HANDLE
@@ -86,6 +89,8 @@ def _look(run_dir: Path) -> RunningInfo:
         state=status["state"],
         holders=tuple(status["holders"]),
         kept=status["kept"],
+        # A cluster that an older version of this package left running says nothing of it.
+        spare=status.get("spare", False),
         handle=ClusterHandle.from_json(handle.read_text()) if handle.exists() else None,
     )
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from pytest_kubernix import Cluster, KubernixError, State
+from pytest_kubernix.binaries import find_executables
+from pytest_kubernix.drivers import native_cluster
+from pytest_kubernix.fixtures.factory import ClusterFactory
 
 from .conftest import server_pod
 
@@ -26,6 +33,16 @@ EVERYTHING = (
     "kube-proxy/node-1",
     "node-1",
 )
+
+
+def guardian_of(run_dir: Path) -> int:
+    """PID of the guardian of a cluster."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if str(run_dir).encode() in words and any(b"boot.guardian" in word for word in words):
+                return int(path.parent.name)
+    raise AssertionError(f"no guardian of {run_dir}")
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
@@ -97,6 +114,40 @@ def test_a_nodes_death_leaves_the_way_to_everything_else(kubernix: Cluster) -> N
     before = reached()
     kubernix.components["node-2"].restart()
     assert reached() == before
+
+
+def test_what_belongs_in_a_dead_node_is_started_nowhere_else(kubernix: Cluster) -> None:
+    """With its node dead, a kubelet can't be restarted nor an image be loaded, and both say why."""
+    with kubernix.components["node-2"].killed():
+        with pytest.raises(KubernixError, match="kubelet/node-2 can't be restarted: node-2 is dead; restart that"):
+            kubernix.components["kubelet/node-2"].restart()
+        assert kubernix.components["kubelet/node-2"].state == "dead"
+        archive = find_executables(kubernix.version, build=False).images[0]
+        with pytest.raises(KubernixError, match="node-2"):
+            kubernix.load_image(archive)
+    kubernix.load_image(archive)
+
+
+def test_a_guardian_that_is_stopped_is_told(
+    kubernix_cluster_factory: ClusterFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions to a guardian that does not get on end in time and name it; later ones are answered."""
+    cluster = kubernix_cluster_factory(nodes=0)
+    assert cluster.handle.run_dir
+    guardian = guardian_of(cluster.handle.run_dir)
+    monkeypatch.setattr(native_cluster, "ASK_TIMEOUT", 0.3)
+    os.kill(guardian, signal.SIGSTOP)
+    try:
+        with pytest.raises(KubernixError, match=f"guardian of cluster {cluster.handle.cluster_id} did not answer"):
+            cluster.status()
+        with pytest.raises(KubernixError, match="did not answer"):
+            cluster.others()
+    finally:
+        os.kill(guardian, signal.SIGCONT)
+    monkeypatch.undo()
+    assert cluster.status().state is State.READY
+    assert cluster.others() == ()
+    cluster.stop()
 
 
 def test_a_component_that_is_not_there_is_named(kubernix: Cluster) -> None:

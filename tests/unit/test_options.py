@@ -14,7 +14,7 @@ from pytest_kubernix.options import BY_FIELD, OPTIONS, Settings, parse_changes
 DEFAULTS = {field.name: field.default for field in fields(ClusterConfig) if field.default is not MISSING}
 
 
-SESSION_DEFAULTS = {"scope": "session", "keep": "never", "reuse": "", "artifacts": None}
+SESSION_DEFAULTS = {"spare": 0, "scope": "session", "keep": "never", "reuse": "", "artifacts": None}
 
 
 def test_every_setting_has_an_option() -> None:

@@ -1,0 +1,76 @@
+"""Spares: clusters that were booted for whoever asks next. Found and taken here; a guardian keeps them meanwhile.
+Taking one is a rename, which the kernel lets one process do."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..boot.rundir import SPARE, TAKEN, default_root, run_dirs
+from ..config import ClusterConfig
+
+LIFETIME = 600.0
+"""Seconds that a spare waits for somebody."""
+
+# Settings that say where a cluster is and how its boot is watched, not what it is.
+NOT_COMPARED = ("driver", "root", "boot_timeout")
+
+
+def may_have(config: ClusterConfig) -> bool:
+    """Whether there can be a second cluster of this configuration at all: a port or a network is there once."""
+    return config.cidr is None and config.api_port == 0
+
+
+def identity(config: ClusterConfig, programs: Iterable[str], components: Iterable[object]) -> str:
+    """What a spare is: whoever wants the same may take it.
+
+    Args:
+        config: What the cluster should be.
+        programs: The paths of its executables, which name their versions and sources.
+        components: The components, also those that plugins added.
+    """
+    asked = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
+    text = json.dumps([asked, sorted(programs), [_source(component) for component in components]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _source(component: object) -> str:
+    kind = type(component)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    with contextlib.suppress(OSError, TypeError):
+        # A suite's own component may have changed since the spare was booted.
+        name += hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+    return name
+
+
+def ready(root: Path | None, wanted: str) -> list[Path]:
+    """The run directories of spares of one identity that nobody has taken."""
+    found = []
+    for run_dir in run_dirs(root or default_root()):
+        with contextlib.suppress(OSError):
+            if (run_dir / SPARE).read_text() == wanted:
+                found.append(run_dir)
+    return found
+
+
+def take(root: Path | None, wanted: str) -> Path | None:
+    """Take a spare; nobody else gets it from then on.
+
+    Returns:
+        Its run directory, or None when there is no such spare.
+    """
+    for run_dir in ready(root, wanted):
+        with contextlib.suppress(OSError):
+            (run_dir / SPARE).rename(run_dir / TAKEN)
+            return run_dir
+    return None
+
+
+def give_back(run_dir: Path) -> None:
+    """Let somebody else take it after all."""
+    with contextlib.suppress(OSError):
+        (run_dir / TAKEN).rename(run_dir / SPARE)
