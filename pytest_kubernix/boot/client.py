@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import ClusterGone, KubernixError
 from .connection import Connection
-from .process import tail
+from .logs import tail
 from .rundir import (
     CONTROL_SOCKET,
     GUARDIAN_LOCK,
@@ -27,6 +28,7 @@ from .rundir import (
     NAME,
     START_LOCK,
     STARTER,
+    WATCH_SOCKET,
     default_root,
     make_run_dir,
 )
@@ -205,6 +207,20 @@ class GuardianClient:
         self.leave()
         # A guardian that was killed could not remove its own directory.
         sweep_one(self.run_dir)
+
+
+def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
+    """Make a guardian that runs already keep its cluster for one more process.
+
+    Raises:
+        OSError: The guardian does not answer.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(run_dir / WATCH_SOCKET))
+        socket.send_fds(connection, [b"1"], [pidfd])
+        # Watched from here on, and not only some time later.
+        connection.recv(1)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from ..errors import ComponentError
 from ..plan.model import HOST, ComponentPlan, Plan
-from .logs import log
+from .logs import log, tail
 from .netns import Namespaces
 from .probe import ApiClient
-from .process import Process, Spawner, tail
+from .process import Process, Spawner
 from .readiness import Deadline, Readiness
 
 STOP_TIMEOUT = 10.0

@@ -1,9 +1,10 @@
-"""Logs that outlive their cluster: those of boots that failed, the newest few of them.
-And the guardian's own lines."""
+"""Logs: their ends, which errors show; those of boots that failed, of which the newest few outlive their cluster;
+and the guardian's own lines."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from .rundir import GUARDIAN_LOG
 
 KEPT_LOGS = 5
+TAIL_LINES = 20
+TAIL_BYTES = 16_384
 TIMELINE = "timeline.json"
 
 
@@ -46,3 +49,14 @@ def keep_logs(run_dir: Path, kept: Path, timeline: Sequence[tuple[str, str, floa
 def log(line: str) -> None:
     """Write one line to the guardian's log, which is its standard error."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log, or "" when there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""

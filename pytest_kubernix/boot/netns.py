@@ -13,6 +13,7 @@ from typing import TypeVar
 from ..errors import ComponentError
 from ..plan.model import FABRIC, HOST, File, NamespacePlan
 from . import cgroups, linux
+from .logs import tail
 from .process import Process, Spawner
 
 FLAGS = {
@@ -196,8 +197,6 @@ class Namespaces:
                 timeout=SETUP_TIMEOUT,
             )  # fmt: skip
         if code != 0:
-            from .process import tail
-
             raise ComponentError(
                 name, f"its network and mounts could not be set up (exit code {code})",
                 log_tail=tail(log), log=str(log),

@@ -9,15 +9,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
 from ..errors import ComponentError
-
-TAIL_LINES = 20
-TAIL_BYTES = 16_384
+from .logs import tail
 
 
 class Process:
@@ -192,17 +190,3 @@ class Spawner:
     def everyone(self) -> list[Process]:
         """All children that were not yet reaped, newest first."""
         return list(reversed(self._children.values()))
-
-
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log, or "" when there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
-
-
-Progress = Callable[[str], None]

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 from ..errors import ComponentError
 from ..plan.model import ApiObject, Probe
+from .logs import tail
 from .netns import Namespaces
 from .probe import ApiClient, ask
-from .process import Process, tail
+from .process import Process
 
 # Readiness is polled this often at first, and never less often than that: a boot lasts seconds.
 FIRST_PAUSE = 0.005
-LONGEST_PAUSE = 0.05
+LONGEST_PAUSE = 0.02
 PROBE_THREADS = 16
 
 T = TypeVar("T")

@@ -135,20 +135,6 @@ class Stay:
             self._finish("no holder is left")
 
 
-def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
-    """Make a guardian that runs already keep its cluster for one more process.
-
-    Raises:
-        OSError: The guardian does not answer.
-    """
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        connection.connect(str(run_dir / WATCH_SOCKET))
-        socket.send_fds(connection, [b"1"], [pidfd])
-        # Watched from here on, and not only some time later.
-        connection.recv(1)
-
-
 def _full_speed() -> None:
     """Give every thread of this PID namespace its usual priority; again, until no new one has slipped through."""
     while True:

@@ -18,8 +18,7 @@ from ..boot import cgroups, limits, linux
 from ..boot.rundir import default_root
 from ..config import ClusterConfig
 from ..errors import DriverError, ExecutablesError, KubernixError
-from ..plan import HostFacts
-from ..plan.context import SYSTEM_PATH
+from ..plan.context import SYSTEM_PATH, HostFacts
 from ..store.prepared import PreparedData
 
 # What nodes need of the system, and the Debian package that has it.

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET
 from ..config import ClusterConfig
 from ..errors import ConfigError, KubernixError
 from ..handle import ClusterHandle
-from ..plan import Plan
+from ..plan.model import Plan
 from ..sharing.running import difference
 from ..sharing.spare import may_have
 from ..store.client import EtcdClient
@@ -41,6 +43,8 @@ class NativeDriver(Driver):
     def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
         if problem := self.check(config):
             raise problem
+        # Keys need a library that takes as long to import as a guardian to start: side by side.
+        threading.Thread(target=import_module, args=("pytest_kubernix.plan.assemble",), daemon=True).start()
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
         spares = None
         if options.spares and may_have(config):
@@ -156,7 +160,6 @@ class _Boot:
         return "" if status.state is State.READY else status.detail
 
     def _plan_and_boot(self) -> dict[str, Any]:
-        # Imported while the guardian starts: this brings in the cryptography library.
         from ..plan import make_plan
 
         config = self._config

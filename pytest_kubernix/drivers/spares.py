@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from ..binaries import Executables
 from ..boot import rundir
-from ..boot.client import GuardianClient, Meeting
-from ..boot.stay import send_watched
+from ..boot.client import GuardianClient, Meeting, send_watched
 from ..components import register_all
 from ..config import ClusterConfig
 from ..errors import KubernixError

@@ -7,11 +7,14 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from ..config import ClusterConfig
 from ..errors import ExecutablesError
 from .network import Network
-from .pki import KeyPair, Pki
+
+if TYPE_CHECKING:
+    from .pki import KeyPair, Pki
 
 CLUSTER_DOMAIN = "cluster.local"
 

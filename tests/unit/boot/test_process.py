@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import pytest
 
-from pytest_kubernix.boot.process import Spawner, tail
+from pytest_kubernix.boot.logs import tail
+from pytest_kubernix.boot.process import Spawner
 from pytest_kubernix.errors import ComponentError
 
 ENV = {"PATH": "/usr/bin:/bin"}
