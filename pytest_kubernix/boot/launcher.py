@@ -4,7 +4,9 @@ Knows what was started, what died by itself since, and how to end it all."""
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from .process import Process, Spawner
 from .readiness import Deadline, Readiness
 
 STOP_TIMEOUT = 10.0
+# The same word is in binaries/go/kubernetes/main.go.
+HOLD_VARIABLE = "KUBERNIX_HOLD"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class PlanLauncher:
         self.timeline: list[tuple[str, str, float]] = []
         self.died: asyncio.Future[ComponentError] = asyncio.get_running_loop().create_future()
         self._begin = time.monotonic()
+        self._held: dict[str, int] = {}
         self._made: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Process]] = {}
         self._usable: dict[str, asyncio.Event] = {component.name: asyncio.Event() for component in plan.components}
@@ -110,6 +115,7 @@ class PlanLauncher:
         if component.name not in self._begun:
             self._begun[component.name] = asyncio.ensure_future(self._launch(component, deadline))
         process = await asyncio.shield(self._begun.pop(component.name))
+        self._let_go(component.name)
         try:
             log_path = self.log_of(component.name)
             if component.usable:
@@ -132,9 +138,9 @@ class PlanLauncher:
     async def _begin_early(self, component: ComponentPlan) -> Process:
         for other in component.waits_for or ():
             await self._usable[other].wait()
-        return await self._launch(component, self.deadline)
+        return await self._launch(component, self.deadline, held=component.held)
 
-    async def _launch(self, component: ComponentPlan, deadline: Deadline) -> Process:
+    async def _launch(self, component: ComponentPlan, deadline: Deadline, *, held: bool = False) -> Process:
         for name in (component.within, *component.requires):
             if name in self._made:
                 await asyncio.shield(self._made[name])
@@ -145,7 +151,7 @@ class PlanLauncher:
             for copy in component.copies:
                 await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
         self.namespaces.write(component.within, component.files)
-        return self.spawn(component)
+        return self.spawn(component, held=held)
 
     async def _run_after(self, component: ComponentPlan, deadline: Deadline) -> None:
         log_path = self.log_of(component.name)
@@ -162,20 +168,40 @@ class PlanLauncher:
                 reason = f"{' '.join(command.argv)} failed with exit code {code}"
                 raise ComponentError(component.name, reason, log_tail=tail(log_path), log=str(log_path))
 
-    def spawn(self, component: ComponentPlan) -> Process:
-        """Start the process of a component, and no more."""
-        process = self.spawner.spawn(
-            component.name,
-            component.argv,
-            env=component.env,
-            log=self.log_of(component.name),
-            within=self.namespaces.entered(component.within),
-        )
+    def spawn(self, component: ComponentPlan, *, held: bool = False) -> Process:
+        """Start the process of a component, and no more.
+
+        Args:
+            component: What to start.
+            held: Whether it only loads until `_let_go`.
+        """
+        stdin, env = subprocess.DEVNULL, component.env
+        if held:
+            stdin, self._held[component.name] = os.pipe()
+            env = {**env, HOLD_VARIABLE: "1"}
+        try:
+            process = self.spawner.spawn(
+                component.name,
+                component.argv,
+                env=env,
+                log=self.log_of(component.name),
+                within=self.namespaces.entered(component.within),
+                stdin=stdin,
+            )
+        finally:
+            if held:
+                os.close(stdin)
         self.processes[component.name] = process
         self.expected.discard(component.name)
         process.exited.add_done_callback(lambda _: self._ended(process))
         self.note(component.name, "spawned")
         return process
+
+    def _let_go(self, name: str) -> None:
+        """Let a component begin that was held; the end of its input is the sign."""
+        if name in self._held:
+            os.close(self._held.pop(name))
+            self.note(name, "let go")
 
     def _ended(self, process: Process) -> None:
         if process.name in self.expected or self.processes.get(process.name) is not process:
@@ -203,6 +229,8 @@ class PlanLauncher:
         Returns:
             What went wrong, a line each.
         """
+        for name in list(self._held):
+            self._let_go(name)
         tasks = [*self._begun.values(), *self._made.values()]
         for task in tasks:
             task.cancel()

@@ -49,5 +49,8 @@ class ControllerManager(Component):
             phase=self.phase,
             argv=(ctx.program(self.name), *argv),
             env=ctx.environment(),
+            # It looks once a second whether the API server is entirely well: begun too early, it is late.
+            waits_for=("kube-apiserver",),
+            held=True,
             ready=(Probe("http", f"https://127.0.0.1:{port}/healthz", private=True),),
         )

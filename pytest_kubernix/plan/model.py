@@ -126,6 +126,8 @@ class ComponentPlan:
         after: Commands run, one after another, once it is ready.
         requires: Namespaces that must be set up before it starts, beside its own.
         waits_for: Components that must be ready before it starts; None is all of the phases before its own.
+        held: Whether it is only loaded when `waits_for` allows it to start, and begins with its phase; for one of
+            this project's own executables, which know how to wait.
     """
 
     name: str
@@ -141,6 +143,7 @@ class ComponentPlan:
     after: tuple[Command, ...] = ()
     requires: tuple[str, ...] = ()
     waits_for: tuple[str, ...] | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ def _component(plan: ComponentPlan) -> list[str]:
     for file in plan.files:
         lines += _file(file, "  ")
     if plan.waits_for is not None:
-        lines.append(f"  waits for {', '.join(plan.waits_for) or 'nothing'}")
+        loads = "loads after" if plan.held else "waits for"
+        lines.append(f"  {loads} {', '.join(plan.waits_for) or 'nothing'}")
     lines += [f"  copy {copy.source} to {copy.path}" for copy in plan.copies]
     for item in plan.objects:
         body = json.dumps(item.body, sort_keys=True)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -25,9 +26,24 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 )
 
+// holdVariable makes a program wait, once it is loaded, until its standard input ends.
+// A boot loads with it what must not begin yet, while nothing else wants the processor.
+const holdVariable = "KUBERNIX_HOLD"
+
+func hold() {
+	if os.Getenv(holdVariable) != "" {
+		os.Unsetenv(holdVariable)
+		io.Copy(io.Discard, os.Stdin)
+	}
+}
+
 // component runs one cobra command the way its upstream main does.
 func component(build func() *cobra.Command) func() {
-	return func() { os.Exit(cli.Run(build())) }
+	return func() {
+		command := build()
+		hold()
+		os.Exit(cli.Run(command))
+	}
 }
 
 func runKubectl() {
