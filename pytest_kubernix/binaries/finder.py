@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pytest_kubernix.binaries import builder, toolchain, versions
 from pytest_kubernix.binaries import bundles as table
@@ -48,25 +47,6 @@ class Executables:
             raise ExecutablesError(
                 f"there is no executable {name!r} here; there are {', '.join(sorted(self.programs))}"
             ) from None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` takes back."""
-        return {
-            "kubernetes_version": self.kubernetes_version,
-            "programs": {name: str(path) for name, path in sorted(self.programs.items())},
-            "cni_dir": str(self.cni_dir) if self.cni_dir else None,
-            "images": [str(path) for path in self.images],
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Executables:
-        """The inverse of `to_json`."""
-        return cls(
-            value["kubernetes_version"],
-            {name: Path(path) for name, path in value["programs"].items()},
-            Path(value["cni_dir"]) if value["cni_dir"] else None,
-            tuple(Path(path) for path in value["images"]),
-        )
 
 
 def find_executables(

@@ -188,7 +188,7 @@ class Namespaces:
                 raise ComponentError(name, f"could not write {file.path}: {error.strerror}") from error
 
     async def _script(self, name: str, script: str, log: Path, *, within: str) -> None:
-        # A file beside the log, so that the setup can be read and run again by hand.
+        # By its input, since a command line has a limit, and the script of 64 nodes does not fit.
         with tempfile.TemporaryFile() as stdin:
             stdin.write(script.encode())
             stdin.seek(0)

@@ -41,15 +41,12 @@ class Process:
         """Whether it was not yet reaped."""
         return not self.exited.done()
 
-    def signal(self, number: int, *, group: bool = True) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal to its process group; a process that is gone is no error."""
         if not self.alive:
             return
         with contextlib.suppress(ProcessLookupError):
-            if group:
-                os.killpg(self.pid, number)
-            else:
-                os.kill(self.pid, number)
+            os.killpg(self.pid, number)
 
     def died(self, when: str) -> ComponentError:
         """The error that says how it ended."""

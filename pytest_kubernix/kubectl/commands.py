@@ -303,7 +303,7 @@ class Kubectl(Runner):
         Raises:
             KubectlError: kubectl could not forward, or its time was up.
         """
-        from ..portforward import Forward
+        from .forward import Forward
 
         args = ("port-forward", "--address=127.0.0.1", resource, f":{port}")
         return Forward(self._command(args, namespace), timeout)

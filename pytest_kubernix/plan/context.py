@@ -114,11 +114,6 @@ class ClusterContext:
         """URL of the API server for this host."""
         return f"https://127.0.0.1:{self.port('kube-apiserver')}"
 
-    @property
-    def server_for_nodes(self) -> str:
-        """URL of the API server for nodes, through the relay."""
-        return f"https://{self.network.host_ip}:{self.port('kube-apiserver')}"
-
     def pair(self, identity: str) -> KeyPair:
         """Certificate and key of an identity."""
         return self.pki.pairs[identity]

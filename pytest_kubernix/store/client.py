@@ -80,11 +80,6 @@ class EtcdClient:
         self._path = path
         self._connection: http.client.HTTPConnection | None = None
 
-    def revision(self) -> int:
-        """The current revision of the whole store."""
-        answer = self._call("range", {"key": _b64(b"\0"), "count_only": True})
-        return int(answer["header"]["revision"])
-
     def range(
         self, prefix: bytes, *, revision: int = 0, changed_since: int = 0, keys_only: bool = False
     ) -> tuple[int, list[Entry]]:

@@ -86,6 +86,7 @@ class Reactions:
             if time.monotonic() > deadline:
                 text = body[:300].decode(errors="replace")
                 raise KubernixError(f"the API server did not catch up with etcd: {path}: HTTP {status}: {text}")
+            time.sleep(PAUSE)
 
     def await_crds(self, served: Mapping[tuple[str, str], bool]) -> None:
         """Return once custom resources are served, or are not, and discovery says the same.

@@ -133,15 +133,18 @@ def test_a_port_that_is_taken_is_refused(folder: Path) -> None:
 
 
 def test_the_api_port_is_the_one_that_was_asked_for(folder: Path) -> None:
-    """A cluster listens on the port that the user names."""
+    """A cluster listens on the port that the user names, and so does the next, a moment after it has ended."""
     claims = Claims()
     port = claims.port()
     claims.release()
-    cluster = boot(api_port=port, root=folder / "r")
-    try:
-        assert cluster.handle.server == f"https://127.0.0.1:{port}"
-    finally:
-        cluster.stop()
+    for _ in range(2):
+        cluster = boot(api_port=port, root=folder / "r")
+        try:
+            assert cluster.handle.server == f"https://127.0.0.1:{port}"
+            # Connections that the server closes first linger on its port.
+            assert Cluster(cluster).kubectl.get("namespaces")["items"]
+        finally:
+            cluster.stop()
 
 
 def test_a_run_root_that_does_not_do_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException, CoreV1Api, V1ConfigMap, V1ObjectMeta
 
 from pytest_kubernix import Cluster, ClusterFactory, KubernixError
 from pytest_kubernix.boot.client import GuardianClient
+from pytest_kubernix.store import rollback
 
 from . import objects
 from .objects import difference, everything
@@ -397,3 +401,70 @@ def test_no_leak_between_tests(suite: pytest.Pytester, workers: str) -> None:
     )
     result = suite.runpytest_subprocess("--kubernix-nodes=1", "-p", "no:cacheprovider", *workers.split())
     result.assert_outcomes(passed=7)
+
+
+@pytest.mark.kubernix(nodes=2)
+def test_pods_of_every_node_are_rolled_back(kubernix_pristine: Cluster) -> None:
+    """A pod on each node is gone after the rollback, for its kubelet too; one from before runs on untouched."""
+    kubectl = kubernix_pristine.kubectl
+    spec = template("stays")["spec"]
+    pods = {
+        name: {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {**spec, "nodeName": node, "terminationGracePeriodSeconds": 30},
+        }
+        for name, node in (("stays", "node-1"), ("goes-1", "node-1"), ("goes-2", "node-2"))
+    }
+    kubectl.apply(pods["stays"], namespace="default")
+    kubectl.wait("pod/stays", "condition=Ready", namespace="default", timeout=60)
+    before = kubectl.get("pod", "stays", namespace="default")
+    checkpoint = kubernix_pristine.checkpoint()
+    kubectl.apply([pods["goes-1"], pods["goes-2"]], namespace="default")
+    for name in ("goes-1", "goes-2"):
+        kubectl.wait(f"pod/{name}", "condition=Ready", namespace="default", timeout=60)
+    kubernix_pristine.rollback(checkpoint)
+    for node in kubernix_pristine.nodes:
+        known = json.loads(kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/pods").stdout).get("items") or []
+        assert not [item for item in known if item["metadata"]["name"].startswith("goes")], node
+    after = kubectl.get("pod", "stays", namespace="default")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
+
+
+@pytest.mark.kubernix(nodes=0)
+def test_a_controller_that_goes_on_is_named(kubernix_pristine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who keeps writing makes the rollback give up after its limit, with the objects that change back."""
+    monkeypatch.setattr(rollback, "SETTLE_TIMEOUT", 1.0)
+    kubectl = kubernix_pristine.kubectl
+    checkpoint = kubernix_pristine.checkpoint()
+    ending = threading.Event()
+
+    def write() -> None:
+        core = CoreV1Api(kubernix_pristine.client())
+        for number in itertools.count():
+            body = V1ConfigMap(metadata=V1ObjectMeta(name="again"), data={"number": str(number)})
+            with contextlib.suppress(ApiException):
+                core.create_namespaced_config_map("default", body)
+            with contextlib.suppress(ApiException):
+                core.patch_namespaced_config_map("again", "default", body)
+            if ending.is_set():
+                return
+
+    def give_up() -> None:
+        # A rollback may slip between two writes.
+        while True:
+            kubernix_pristine.rollback(checkpoint)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with pytest.raises(KubernixError, match=r"something still changes back: configmaps/default/again"):
+            give_up()
+    finally:
+        ending.set()
+        writer.join()
+    monkeypatch.undo()
+    kubernix_pristine.rollback(checkpoint)
+    assert kubectl("get", "configmap", "again", check=False).returncode != 0

@@ -182,3 +182,13 @@ def test_every_cluster_is_stopped_although_one_fails_to(
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines_random(["*1.36.3/2 would not stop*", "*1.36.3/1 would not stop*"])
     assert events()[-1] == "stop 1.36.3/1"
+
+
+def test_pristine_on_a_driver_without_etcd_says_what_does_without(suite: pytest.Pytester) -> None:
+    """Where a cluster can't be rolled back, the fixture is an error that names the fixture that works everywhere."""
+    suite.makepyfile("def test_a(kubernix_pristine): pass")
+    result = suite.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*kubernix_pristine: checkpoint: driver 'fake' has no access*", "*kubernix_namespace*"]
+    )

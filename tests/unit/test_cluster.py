@@ -5,14 +5,23 @@ from __future__ import annotations
 import io
 import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pytest_kubernix import Cluster, ClusterConfig, ClusterHandle, DriverError, RunningCluster, State, Status
+from pytest_kubernix import (
+    Checkpoint,
+    Cluster,
+    ClusterConfig,
+    ClusterHandle,
+    DriverError,
+    RunningCluster,
+    State,
+    Status,
+)
 from pytest_kubernix.plan import pki
 
 
@@ -129,3 +138,16 @@ def test_a_cluster_without_nodes_takes_no_image() -> None:
     """Loading into nothing is an error, not a success."""
     with pytest.raises(DriverError, match="no nodes that could hold an image"):
         Cluster(Stub(None, nodes=())).load_image("app:1")
+
+
+@pytest.mark.parametrize("ask", ["checkpoint", "rollback"])
+def test_a_driver_without_etcd_says_so(ask: str) -> None:
+    """Checkpoints of a cluster whose etcd nobody reaches are refused, with what does without."""
+    cluster = Cluster(Stub(None))
+    asked = object.__new__(Checkpoint)
+    call: dict[str, Callable[[], object]] = {
+        "checkpoint": cluster.checkpoint,
+        "rollback": lambda: cluster.rollback(asked),
+    }
+    with pytest.raises(DriverError, match=rf"{ask}: driver 'stub' has no access to the etcd(.|\n)*kubernix_namespace"):
+        call[ask]()

@@ -1,5 +1,5 @@
 """`kubectl port-forward` as a context manager: started, known to listen, and ended whatever happens.
-Apart from `kubectl/` because it is the one command that goes on while the test does."""
+Apart from the other commands because it goes on while the test does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from .kubectl.process import end, environment, failure
+from .process import end, environment, failure
 
 # kubectl prints this once its socket listens; which port it took is told nowhere else.
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
