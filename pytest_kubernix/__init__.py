@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .cluster import Cluster
     from .config import ClusterConfig
-    from .drivers.base import BootOptions, Death, Diagnostics, Driver, RunningCluster, State, Status
+    from .drivers.base import BootOptions, Diagnostics, Driver, RunningCluster, State, Status
     from .drivers.registry import DriverRegistry
     from .errors import (
         BootError,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         NamespaceStuckWarning,
     )
     from .fixtures.factory import ClusterFactory
-    from .handle import ClusterHandle
+    from .handle import ClusterHandle, Death
     from .kubectl import Kubectl, KubectlResult
     from .store.rollback import Checkpoint
 
@@ -41,7 +41,7 @@ _HOME = {
     "ClusterHandle": "handle",
     "ComponentError": "errors",
     "ConfigError": "errors",
-    "Death": "drivers.base",
+    "Death": "handle",
     "Diagnostics": "drivers.base",
     "Driver": "drivers.base",
     "DriverError": "errors",

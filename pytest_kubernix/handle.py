@@ -1,4 +1,4 @@
-"""ClusterHandle: all that crosses a process boundary about a running cluster, as JSON.
+"""ClusterHandle and Death: all that crosses a process boundary about a running cluster, as JSON.
 Whoever has one can build a `Cluster` from it; nothing else is shared between processes."""
 
 from __future__ import annotations
@@ -61,3 +61,18 @@ class ClusterHandle:
         for name in ("nodes", "capabilities"):
             data[name] = tuple(data[name])
         return cls(**data)
+
+
+@dataclass(frozen=True)
+class Death:
+    """A component that ended although nobody had asked for it.
+
+    Attributes:
+        component: Its name.
+        at: When, in seconds since the epoch.
+        text: How, with the end of its log.
+    """
+
+    component: str
+    at: float
+    text: str

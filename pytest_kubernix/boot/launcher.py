@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ComponentError
+from ..handle import Death
 from ..plan.model import HOST, ComponentPlan, Plan
 from .logs import log, tail
 from .netns import Namespaces
@@ -23,21 +23,6 @@ from .readiness import Deadline, Readiness
 STOP_TIMEOUT = 10.0
 # The same word is in binaries/go/kubernetes/main.go.
 HOLD_VARIABLE = "KUBERNIX_HOLD"
-
-
-@dataclass(frozen=True)
-class Death:
-    """A component that ended although nobody had asked for it.
-
-    Attributes:
-        component: Its name.
-        at: When, in seconds since the epoch.
-        text: How, with the end of its log.
-    """
-
-    component: str
-    at: float
-    text: str
 
 
 class PlanLauncher:

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from ..drivers.base import Death, Diagnostics
+from ..drivers.base import Diagnostics
 from ..errors import KubernixError
+from ..handle import Death
 from .api import Api, Subject, UnavailableError
 from .tables import event_time, events_table, is_fine, pods_table, statuses
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import ClusterConfig
 from ..errors import KubernixError
-from ..handle import ClusterHandle
+from ..handle import ClusterHandle, Death
 from ..sharing.share import Share
 
 
@@ -35,21 +35,6 @@ class Status:
 
     state: State
     detail: str = ""
-
-
-@dataclass(frozen=True)
-class Death:
-    """A component that ended although nobody had asked for it.
-
-    Attributes:
-        component: Its name.
-        at: When, in seconds since the epoch.
-        text: How, with the end of its log.
-    """
-
-    component: str
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)

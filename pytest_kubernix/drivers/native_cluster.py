@@ -15,9 +15,9 @@ from ..boot.connection import Connection
 from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, GUARDIAN_LOG
 from ..boot.wire import COMMAND_TIMEOUT, RESTART_TIMEOUT
 from ..errors import ClusterGone, KubernixError
-from ..handle import ClusterHandle
+from ..handle import ClusterHandle, Death
 from ..plan.context import SYSTEM_PATH
-from .base import Death, Diagnostics, RunningCluster, State, Status
+from .base import Diagnostics, RunningCluster, State, Status
 from .spares import Spares
 
 # A guardian answers within milliseconds; on a machine that swaps, within seconds.

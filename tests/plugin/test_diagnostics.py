@@ -13,7 +13,8 @@ SICK = """
 import os, time
 from pathlib import Path
 import pytest
-from pytest_kubernix.drivers.base import Death, Diagnostics
+from pytest_kubernix.drivers.base import Diagnostics
+from pytest_kubernix.handle import Death
 
 KUBECTL = Path(__file__).with_name("kubectl")
 KUBECTL.write_text("#!/bin/sh\\necho The connection was refused >&2; exit 1\\n")

@@ -14,7 +14,8 @@ from pytest_kubernix import ClusterGone, ClusterHandle, Kubectl
 from pytest_kubernix.diagnostics import sections as module
 from pytest_kubernix.diagnostics.sections import sections
 from pytest_kubernix.diagnostics.tables import age, events_table, pod_status, pods_table
-from pytest_kubernix.drivers.base import Death, Diagnostics
+from pytest_kubernix.drivers.base import Diagnostics
+from pytest_kubernix.handle import Death
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 BEGAN = NOW.timestamp() - 60
