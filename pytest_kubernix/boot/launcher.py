@@ -97,6 +97,7 @@ class PlanLauncher:
             ComponentError: It died, or was not ready in time; what is left of it was killed.
         """
         deadline = deadline or self.deadline
+        self.note(component.name, "awaited")
         if component.name not in self._begun:
             self._begun[component.name] = asyncio.ensure_future(self._launch(component, deadline))
         process = await asyncio.shield(self._begun.pop(component.name))

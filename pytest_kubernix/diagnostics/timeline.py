@@ -75,6 +75,7 @@ def read(events: Sequence[Event]) -> Boot:
     set_up = Group(Bar(SET_UP, 0.0))
     phases: list[Group] = []
     bars: dict[str, Bar] = {}
+    homes: dict[str, Group] = {}
     for name, what, at in events:
         if at > end or name == "cluster":
             continue
@@ -85,12 +86,16 @@ def read(events: Sequence[Event]) -> Boot:
         elif what == "set up":
             set_up.members.append(Bar(name, 0.0, at))
             set_up.bar.end = at
-        elif what == "spawned" and name not in bars:
-            bars[name] = Bar(name, at)
-            (phases[-1] if phases else set_up).members.append(bars[name])
+        elif what == "awaited" and phases:
+            homes.setdefault(name, phases[-1])
+        elif what == "spawned":
+            bars.setdefault(name, Bar(name, at))
         elif what == "ready" and name in bars and bars[name].end is None:
             bars[name].end = at
-    groups = [*([set_up] if set_up.members else []), *(phase for phase in phases if phase.members)]
+    for name, bar in bars.items():
+        # Most start before their phase begins. What a failed boot never came to wait for is shown where it ended.
+        homes.get(name, phases[-1] if phases else set_up).members.append(bar)
+    groups = [*([set_up] if set_up.members else []), *phases]
     return Boot(groups, end, verdict)
 
 

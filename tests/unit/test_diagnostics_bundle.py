@@ -106,6 +106,30 @@ def test_the_picture_has_a_bar_for_each_component() -> None:
     assert "1.50 s" in words
 
 
+def test_what_starts_early_is_drawn_with_the_phase_that_waits_for_it() -> None:
+    """A component loads while an earlier phase goes on; its bar begins then, under the heading of its own phase."""
+    boot = timeline.read(
+        [
+            ("Infrastructure", "begins", 0.0),
+            ("etcd", "awaited", 0.0),
+            ("etcd", "spawned", 0.1),
+            ("kube-scheduler", "spawned", 0.2),
+            ("etcd", "ready", 0.3),
+            ("Infrastructure", "ends", 0.3),
+            ("Controller", "begins", 0.3),
+            ("kube-scheduler", "awaited", 0.3),
+            ("kube-scheduler", "ready", 0.4),
+            ("Controller", "ends", 0.4),
+            ("cluster", "ready", 0.4),
+        ]
+    )
+    assert [(group.bar.name, [bar.name for bar in group.members]) for group in boot.groups] == [
+        ("Infrastructure", ["etcd"]),
+        ("Controller", ["kube-scheduler"]),
+    ]
+    assert (boot.groups[1].members[0].begin, boot.groups[1].members[0].end) == (0.2, 0.4)
+
+
 def test_restarts_are_no_part_of_the_boot() -> None:
     """What tests did to components later changes neither the picture nor its scale."""
     later: list[timeline.Event] = [("etcd", "spawned", 500.0), ("etcd", "ready", 501.0)]
