@@ -46,7 +46,7 @@ def names(text: str) -> tuple[str, ...]:
 def name(text: str) -> str:
     """The name of a cluster that stays, or ""."""
     if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
-        raise ValueError("allowed is a name of letters, digits, dots, dashes and underscores")
+        raise ValueError("allowed are up to 63 letters, digits, dots, dashes and underscores, a letter or digit first")
     return text
 
 

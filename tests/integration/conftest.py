@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+# pytester forgets what its test was the first to import, and the keys' library can't be imported twice.
+import pytest_kubernix.plan.pki  # noqa: F401
 from pytest_kubernix import Kubectl
 from pytest_kubernix.binaries.images import SERVER
 

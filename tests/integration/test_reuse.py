@@ -135,5 +135,6 @@ def test_up_list_and_down(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_names_are_checked(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A name that is none is refused by value, before anything starts."""
     assert main(["up", f"--root={root}", "--", name]) == 2
-    assert "allowed are letters" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"={name}: allowed are up to 63 letters, digits" in message
     assert not root.exists()
