@@ -43,9 +43,9 @@ class NativeDriver(Driver):
     def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
         if problem := self.check(config):
             raise problem
-        # Keys need a library that takes as long to import as a guardian to start: side by side.
-        threading.Thread(target=import_module, args=("pytest_kubernix.plan.assemble",), daemon=True).start()
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
+        # Keys need a library that takes half as long to import as a guardian to start: side by side.
+        threading.Thread(target=import_module, args=("pytest_kubernix.plan.assemble",), daemon=True).start()
         spares = None
         if options.spares and may_have(config):
 
