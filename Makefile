@@ -49,7 +49,7 @@ examples:
 	$(AS_ROOT) $(PYTEST) --kubernix-nodes=2 --kubernix-k8s-version=$(OLDER_VERSION) examples/
 
 # One after another: two at once would measure each other.
-BENCHMARKS := boot teardown rollback pristine unused memory kubectl rollout
+BENCHMARKS := boot ready_made teardown rollback pristine unused memory kubectl rollout
 
 bench: setup
 	@for name in $(BENCHMARKS); do \

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,13 +122,20 @@ class GuardianClient:
         self._life = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
 
     @classmethod
-    def meet(cls, root: Path | None, meeting: Meeting, timeout: float = START_TIMEOUT) -> GuardianClient:
+    def meet(
+        cls,
+        root: Path | None,
+        meeting: Meeting,
+        timeout: float = START_TIMEOUT,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> GuardianClient:
         """Find the guardian of a shared cluster, or start one.
 
         Args:
             root: Directory that holds run directories; None is the default.
             meeting: Who meets there.
             timeout: Limit in seconds for others that are starting it, or for one of that name that is just ending.
+            meanwhile: Called while one starts; not when one was found.
 
         Raises:
             ConfigError: The directory can't be used.
@@ -153,7 +160,7 @@ class GuardianClient:
                         holder.release()
                         continue
                     if (lock := _lock_of_none(run_dir)) is not None:
-                        _start(run_dir, meeting, lock)
+                        _start(run_dir, meeting, lock, meanwhile)
                     elif not _listens(run_dir, timeout):
                         holder.release()
                         continue
@@ -243,7 +250,7 @@ def _starting(run_dir: Path, meeting: Meeting, timeout: float) -> Iterator[None]
         lock.release()
 
 
-def _start(run_dir: Path, meeting: Meeting, lock: int) -> None:
+def _start(run_dir: Path, meeting: Meeting, lock: int, meanwhile: Callable[[], object]) -> None:
     """Start a guardian and return once it listens.
 
     It gets its lock from us, taken: who comes after our death must see that a guardian is on its way.
@@ -271,6 +278,7 @@ def _start(run_dir: Path, meeting: Meeting, lock: int) -> None:
         for descriptor in (write, lock):
             os.close(descriptor)
         write = lock = -1
+        meanwhile()
         if not os.read(read, 1):
             raise KubernixError(f"the guardian did not start:\n{tail(run_dir / GUARDIAN_LOG)}")
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -44,8 +43,6 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
-        # Keys need a library that takes half as long to import as a guardian to start: side by side.
-        threading.Thread(target=import_module, args=("pytest_kubernix.plan.assemble",), daemon=True).start()
         spares = None
         if options.spares and may_have(config):
 
@@ -77,7 +74,9 @@ class NativeDriver(Driver):
         if guardian:
             options.progress(f"takes spare {guardian.cluster_id}")
         else:
-            guardian = GuardianClient.meet(config.root, options.share.meeting(), config.boot_timeout)
+            guardian = GuardianClient.meet(
+                config.root, options.share.meeting(), config.boot_timeout, meanwhile=_load_planning
+            )
         try:
             boot = _Boot(config, options, executables, guardian)
             cluster = boot.until_ready()
@@ -95,6 +94,11 @@ class NativeDriver(Driver):
             else:
                 guardian.stop()
             raise
+
+
+def _load_planning() -> None:
+    """Import what makes plans: its library for keys takes half as long to import as a guardian to start."""
+    import_module("pytest_kubernix.plan.assemble")
 
 
 class _Boot:
