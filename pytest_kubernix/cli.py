@@ -22,9 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
+        _check_root(arguments)
         return run(arguments)
     except ConfigError as error:
-        print(f"pytest-kubernix: --{error.field.replace('_', '-')}={error.value}: {error.allowed}", file=sys.stderr)
+        # What `--kubernix-reuse` names is an argument without a flag here.
+        flag = "NAME" if error.field in {"name", "reuse"} else f"--{error.field.replace('_', '-')}"
+        print(f"pytest-kubernix: {flag}={error.value}: {error.allowed}", file=sys.stderr)
         return 2
     except KubernixError as error:
         print(f"pytest-kubernix: {error}", file=sys.stderr)
@@ -39,12 +42,12 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", help="boot a cluster and leave it running under a name")
     up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
-    up.add_argument("--nodes", type=parsing.whole, default=1, help="number of nodes; 0 is a control plane only")
+    up.add_argument("--nodes", type=parsing.whole, default=1, help="number of nodes (default: 1); 0 is none")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
     up.add_argument("--addons", type=parsing.names, default=("coredns",), help="separated by commas: coredns, or none")
     up.add_argument("--api-port", type=parsing.whole, default=0, help="port of the API server; 0 is any free one")
-    up.add_argument("--boot-timeout", type=float, default=120.0, help="limit for the boot, in seconds")
-    up.add_argument("--log-level", default="warning", help="debug, info, warning or error")
+    up.add_argument("--boot-timeout", type=float, default=120.0, help="limit for the boot, in seconds (default: 120)")
+    up.add_argument("--log-level", default="warning", help="debug, info, warning (the default) or error")
     up.add_argument("--dry-run", action="store_true", help="print the whole plan and start nothing")
     _add_version(up)
     _add_root(up)
@@ -87,10 +90,20 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_root(arguments: argparse.Namespace) -> None:
+    """Whoever looks for clusters where there is no directory has mistyped it."""
+    root = getattr(arguments, "root", None)
+    if root and arguments.run is not _up and not Path(root).is_dir():
+        raise ConfigError("root", root, "there is no such directory; allowed is one that clusters were started with")
+
+
 def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     many = "; several, separated by commas; or all" if several else ""
     parser.add_argument(
-        "--k8s-version", default="", metavar="VERSION", help=f"exact (1.36.3), a minor (1.36), or latest{many}"
+        "--k8s-version",
+        default="",
+        metavar="VERSION",
+        help=f"exact (1.36.3), a minor (1.36), or latest{many} (default: the one pinned, see `versions`)",
     )
 
 
@@ -100,7 +113,7 @@ def _version(spec: str) -> str:
     try:
         return resolve(spec) if spec else DEFAULT_VERSION
     except ValueError as error:
-        raise ConfigError("k8s_version", spec, str(error).removeprefix(f"{spec}: ")) from None
+        raise ConfigError("k8s_version", spec, str(error).removeprefix(f"{spec!r}: ")) from None
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ClusterConfig
-from .errors import DriverError, KubernixError
+from .errors import DriverError, KubectlError, KubernixError
 from .faults import Components
 from .kubectl import Kubectl
 
@@ -184,10 +184,15 @@ class Cluster:
             events: Whether events are rolled back too.
 
         Raises:
+            TypeError: It is no checkpoint.
             DriverError: The driver of this cluster has no access to its etcd.
             KubernixError: Others hold the cluster, whose work would be undone; the checkpoint is not valid any
                 more; or something keeps changing things back.
         """
+        from .store.rollback import Checkpoint
+
+        if not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"rollback({checkpoint!r}): allowed is what checkpoint() gave")
         history = self._history("rollback")
         if others := self.others():
             raise KubernixError(
@@ -232,11 +237,14 @@ class Cluster:
             A kubeconfig with a client certificate of this user.
 
         Raises:
-            ValueError: A name is empty or longer than 64 bytes, which a certificate can't say.
+            ValueError: A name is empty or longer than 64 bytes, which a certificate can't say; or `groups` is a text.
             DriverError: The driver of this cluster does not hold its CA.
         """
         from .plan import kubeconfig, pki
 
+        if isinstance(groups, str):
+            # Every letter would be a group, and RBAC would say no for a reason that nobody sees.
+            raise ValueError(f"groups={groups!r}: allowed is a list of names, such as [{groups!r}]")
         for text in (name, *groups):
             if not 1 <= len(text.encode()) <= NAME_LIMIT:
                 raise ValueError(f"{text!r}: a user or a group has a name of 1 to {NAME_LIMIT} bytes")
@@ -265,7 +273,12 @@ class Cluster:
 
         ca = (self._run_dir("service_account") / "pki" / "ca.crt").read_text(encoding="utf-8")
         request = ("create", "token", name, f"--duration={TOKEN_LIFETIME}")
-        token = self.kubectl(*request, namespace=namespace).stdout.strip()
+        try:
+            token = self.kubectl(*request, namespace=namespace).stdout.strip()
+        except KubectlError as error:
+            if "not found" in error.stderr:
+                error.add_note(f"service_account: make it first: kubectl create serviceaccount {name} -n {namespace}")
+            raise
         text = kubeconfig.render(server=self.server, ca_pem=ca, user=name, token=token, namespace=namespace)
         return self._write("serviceaccount", (namespace, name), text)
 

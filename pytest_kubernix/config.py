@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ class ClusterConfig:
     log_level: str = "warning"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\d+\.\d+\.\d+", str(self.k8s_version)):
+            # 1.30 as a number is 1.3.
+            raise ConfigError("k8s_version", self.k8s_version, 'allowed is an exact version as text, such as "1.36.3"')
         if type(self.nodes) is not int or not 0 <= self.nodes <= MAX_NODES:
             raise ConfigError(
                 "nodes", self.nodes, f"allowed is a whole number from 0 (control plane only) to {MAX_NODES}"
@@ -92,6 +96,11 @@ class ClusterConfig:
         """The configuration that `to_json` wrote."""
         root = Path(data["root"]) if data["root"] else None
         return cls(**{**data, "root": root, "addons": tuple(data["addons"])})
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second cluster of it can run beside the first: a port or a network is there once."""
+        return self.cidr is None and self.api_port == 0
 
     def digest(self) -> str:
         """A short name for everything here: two configurations with one digest may share a cluster."""

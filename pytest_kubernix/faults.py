@@ -87,5 +87,8 @@ class Components(Mapping[str, ComponentControl]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._running.components())
 
+    def __repr__(self) -> str:
+        return f"<components {', '.join(f'{name}: {state}' for name, state in self._running.components().items())}>"
+
     def __len__(self) -> int:
         return len(self._running.components())

@@ -3,6 +3,7 @@ To add an option, add an entry; if `ClusterConfig` has a field of its name, it g
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -29,6 +30,7 @@ class Option:
         help: What it does, for `pytest --help`.
         default: The default as one would type it; None where the default is not a value one can type.
         parse: From the text to the value. Raises ValueError with what is allowed.
+        check: Looks at what is on the disk, where a value names that. Raises ValueError with what is allowed.
     """
 
     word: str
@@ -36,6 +38,7 @@ class Option:
     help: str
     default: str | None
     parse: Callable[[str], object] = str
+    check: Callable[[Any], None] = lambda value: None
 
     @property
     def flag(self) -> str:
@@ -138,6 +141,7 @@ OPTIONS = (
         metavar="DIR",
         default=None,
         parse=Path,
+        check=parsing.writable,
         help="directory for logs, objects, events and a timeline of each cluster, when a test or a boot failed and "
         "when the session ends; default: write none",
     ),
@@ -231,10 +235,13 @@ def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
             text, typed[option.field], base = found
             try:
                 value = option.parse(text.strip())
+                if isinstance(value, Path):
+                    # A path means what it meant where it was typed.
+                    value = base / value.expanduser()
+                option.check(value)
             except ValueError as error:
                 raise pytest.UsageError(f"{typed[option.field]}: {error}") from None
-            # A path means what it meant where it was typed.
-            values[option.field] = base / value.expanduser() if isinstance(value, Path) else value
+            values[option.field] = value
         elif option.default is not None:
             values[option.field] = option.parse(option.default)
     if values["driver"] not in drivers:
@@ -244,7 +251,21 @@ def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
         cluster = ClusterConfig(**{name: value for name, value in values.items() if name in known})
     except ConfigError as error:
         raise pytest.UsageError(f"{typed.get(error.field, error.field)}: {error.allowed}") from None
+    if values["spare"] and not cluster.repeatable:
+        fixed = " and ".join(typed[field] for field in ("api_port", "cidr") if field in typed)
+        raise pytest.UsageError(f"{typed['spare']}: allowed is 0 with {fixed}, which only one cluster can have")
     return Settings(values, typed, cluster)
+
+
+def mistyped() -> list[str]:
+    """Variables of the environment that are none of ours, and look as if they were meant to be."""
+    known = [option.env for option in OPTIONS]
+    found = []
+    for name in sorted(os.environ):
+        if name.startswith("KUBERNIX_") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            found += [f"${name} is no option; there is ${close[0]}"] if close else []
+    return found
 
 
 def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
@@ -263,6 +284,8 @@ def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
         option = BY_FIELD.get(name)
         try:
             parsed[name] = option.parse(value) if option and isinstance(value, str) else value
+            if name == "k8s_version" and isinstance(value, float):
+                raise ValueError(f'allowed is a version as text, such as "{value}"; as a number, 1.30 is 1.3')
         except ValueError as error:
             raise ConfigError(name, value, str(error)) from None
         if isinstance(parsed[name], list):

@@ -4,7 +4,9 @@ Each function raises ValueError with what is allowed; what a value means for a c
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 
 def whole(text: str) -> object:
@@ -48,6 +50,16 @@ def name(text: str) -> str:
     if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", text):
         raise ValueError("allowed are up to 63 letters, digits, dots, dashes and underscores, a letter or digit first")
     return text
+
+
+def writable(path: Path) -> None:
+    """A directory that is there, or could be made; nothing of the attempt stays."""
+    try:
+        there = next(each for each in (path, *path.parents) if each.exists())
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(f"allowed is a directory that can be written: {error.strerror}: {there}") from None
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:

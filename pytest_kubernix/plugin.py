@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from . import hookspecs, options
-from .fixtures import markers, reporting
+from .fixtures import markers, overrides, reporting
 
 # By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = (
@@ -76,10 +76,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"kubernix: {text}")
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """One line: which clusters this session would make."""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """One line: which clusters this session would make; and one for each variable with a slip of the pen."""
     cluster = config.stash[options.SETTINGS].cluster
-    return f"kubernix: driver {cluster.driver}, Kubernetes {cluster.k8s_version}, nodes {cluster.nodes}"
+    first = f"kubernix: driver {cluster.driver}, Kubernetes {cluster.k8s_version}, nodes {cluster.nodes}"
+    return [first, *(f"kubernix: {line}" for line in options.mistyped())]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -132,19 +133,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Refuse a `kubernix_config` that came too late to shape the cluster.
-
-    pytest keeps one session fixture for all directories, so an override below the root would silently get
-    the cluster that was made from another configuration.
-    """
+    """Refuse a `kubernix_config` that came too late to shape the cluster."""
+    __tracebackhide__ = True
     yield
-    values: dict[str, object] = getattr(item, "funcargs", {})
-    factory = values.get("kubernix_cluster_factory")
-    config = values.get("kubernix_config")
-    if factory is not None and config is not None and getattr(factory, "base", config) != config:
-        pytest.fail(
-            "kubernix_config is overridden here, but the session's cluster was made from another one. "
-            "Override it in the root conftest, or ask for this cluster with "
-            "`pytestmark = pytest.mark.kubernix(...)`.",
-            pytrace=False,
-        )
+    overrides.refuse_late(item)

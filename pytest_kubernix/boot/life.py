@@ -63,7 +63,8 @@ class Life:
         """
         if caller not in self._callers:
             self._callers.append(caller)
-            # Who comes during the boot sees all of it; who comes later, none.
+            # Who comes during the boot learns whose it is, and sees all of it; who comes later, none.
+            caller.send(self._said())
             for event in self._phases if self.state != READY else []:
                 caller.send(event)
         while True:

@@ -20,7 +20,6 @@ from ..errors import ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan.model import Plan
 from ..sharing.running import difference
-from ..sharing.spare import may_have
 from ..store.client import EtcdClient
 from . import machine
 from .base import BootOptions, Driver, RunningCluster, State
@@ -44,7 +43,9 @@ class NativeDriver(Driver):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
         spares = None
-        if options.spares and may_have(config):
+        if options.spares and not config.repeatable:
+            options.progress("boots no spare: a fixed port or network is there once")
+        elif options.spares:
 
             def boot_spare(guardian: GuardianClient, begun: Callable[[], None]) -> None:
                 # The first that is heard of a boot is that it goes on by itself.
@@ -223,10 +224,14 @@ class _Boot:
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event["event"] == "phase":
-            self._options.progress(_phase_line(event))
+            # Who waits has been told for whom; that one tells how it gets on.
+            if not self._waits_for:
+                self._options.progress(_phase_line(event))
         elif event["event"] == "state":
             charge = event["charge"]
-            if charge and charge not in (self._options.share.who, self._waits_for):
+            if charge in (self._options.share.who, ""):
+                self._waits_for = ""
+            elif charge != self._waits_for:
                 self._waits_for = charge
                 self._options.progress(f"{self._options.share.who} waits for {charge}, which boots the cluster")
 

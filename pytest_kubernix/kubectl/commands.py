@@ -79,6 +79,9 @@ class Kubectl(Runner):
         limit = CRD_TIMEOUT if timeout is None else timeout
         deadline = time.monotonic() + limit
         result = self(*command, namespace=namespace, stdin=stdin, check=False, timeout=timeout)
+        if result.returncode != 0 and "(AlreadyExists)" in result.stderr:
+            # Another worker made it between kubectl's look and its own attempt; now there is something to change.
+            result = self(*command, namespace=namespace, stdin=stdin, check=False, timeout=timeout)
         crds = waiting.applied_crds(result.stdout) if wait else []
         # kubectl looks for the kinds of all objects before it creates the first of them.
         again = result.returncode != 0 and "no matches for kind" in result.stderr
@@ -176,6 +179,7 @@ class Kubectl(Runner):
         Raises:
             KubectlError: The time was up, or there is no such kind. Its text ends with what the objects look
                 like: status, conditions, containers that wait, and the last events.
+            ValueError: The condition or the limit is none.
         """
         __tracebackhide__ = True
         return waiting.wait_for(self, resource, condition, namespace=namespace, selector=selector, timeout=timeout)

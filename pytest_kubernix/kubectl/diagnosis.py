@@ -22,6 +22,8 @@ MOST_OBJECTS, MOST_LINES, MOST_EVENTS, MOST_CHARACTERS = 5, 10, 8, 300
 
 # What makes pods by a selector, and reports their troubles elsewhere.
 _WORKLOADS = {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"}
+_SCALED = {"Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"}
+_PULLS = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"}
 _OPERATORS = {
     "In": "{key} in ({values})",
     "NotIn": "{key} notin ({values})",
@@ -142,10 +144,15 @@ def _facts(item: Object) -> Iterator[str]:
         yield f"being deleted since {metadata['deletionTimestamp']}" + (
             f", finalizers {finalizers}" if finalizers else ""
         )
+    for owner in metadata.get("ownerReferences") or []:
+        if item["kind"] not in {"Pod", "ReplicaSet"}:
+            yield f"owned by {str(owner.get('kind')).lower()}/{owner.get('name')}"
     for name in ("phase", "state"):
         if isinstance(status.get(name), str):
             yield f"{name} {status[name]}{_why(status)}"
-    if isinstance(spec.get("replicas"), int):
+    # Another kind that does not count them may mean anything by it.
+    counted = item["kind"] in _SCALED or "readyReplicas" in status
+    if counted and isinstance(spec.get("replicas"), int):
         yield f"{status.get('readyReplicas', 0)} of {spec['replicas']} replicas ready"
     generation, observed = metadata.get("generation"), status.get("observedGeneration")
     if observed is not None and observed != generation:
@@ -174,6 +181,8 @@ def _containers(pod: Object) -> Iterator[str]:
             before = (container.get("lastState") or {}).get("terminated")
             if before:
                 text += f"; before: exit code {before.get('exitCode')}{_why(before)}"
+            if about.get("reason") in _PULLS:
+                text += "; load_image() gives nodes an image that no registry has"
             restarts = container.get("restartCount") or 0
             yield text + (f"; restarts: {restarts}" if restarts else "")
 

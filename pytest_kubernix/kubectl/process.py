@@ -73,6 +73,17 @@ def run(command: Sequence[str], *, stdin: str | None, limit: float) -> KubectlRe
     return KubectlResult(tuple(command), process.returncode, stdout, stderr)
 
 
+def seconds(value: object) -> float:
+    """A limit as a number; kubectl's own way to write it ("2s") is not understood here.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"timeout={value!r}: allowed is a number of seconds")
+    return float(value)
+
+
 def end(process: subprocess.Popen[str]) -> None:
     """End a child and its whole process group at once, and reap it. kubectl has nothing to tidy up."""
     with contextlib.suppress(ProcessLookupError):

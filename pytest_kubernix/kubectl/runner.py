@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from .process import KubectlResult, failure, run
+from .process import KubectlResult, failure, run, seconds
 
 
 class Runner:
@@ -42,9 +42,18 @@ class Runner:
         return f"{type(self).__name__}({str(self.kubeconfig)!r}{bound})"
 
     def using(self, kubeconfig: Path) -> Self:
-        """The same kubectl as another user: `kubectl.using(cluster.user("alice"))`. A namespace stays."""
+        """The same kubectl as another user: `kubectl.using(cluster.user("alice"))`. A namespace stays.
+
+        Args:
+            kubeconfig: Path of that user's kubeconfig.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        if not Path(kubeconfig).is_file():
+            raise FileNotFoundError(f"using({str(kubeconfig)!r}): there is no such kubeconfig")
         other = copy.copy(self)
-        other.kubeconfig = kubeconfig
+        other.kubeconfig = Path(kubeconfig)
         return other
 
     def in_namespace(self, namespace: str) -> Self:
@@ -73,9 +82,13 @@ class Runner:
 
         Raises:
             KubectlError: It failed (unless `check=False`), or its time was up (always; `returncode` is None).
+            ValueError: The first argument is several words, or the limit is no number.
         """
         __tracebackhide__ = True
-        limit = self.timeout if timeout is None else timeout
+        if args and isinstance(args[0], str) and len(args[0].split()) > 1:
+            words = ", ".join(f'"{word}"' for word in args[0].split())
+            raise ValueError(f"kubectl({args[0]!r}): each word is an argument of its own: kubectl({words})")
+        limit = seconds(self.timeout if timeout is None else timeout)
         result = run(self._command(args, namespace), stdin=stdin, limit=limit)
         if check and result.returncode != 0:
             raise failure(result.command, result.returncode, result.stderr, result.stdout)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .diagnosis import describe
-from .process import KubectlResult, failure
+from .process import KubectlResult, failure, seconds
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -29,9 +29,15 @@ def wait_for(
 
     Raises:
         KubectlError: The time was up, or time would not help. Its text says what the objects look like.
+        ValueError: The condition or the limit is none.
     """
     __tracebackhide__ = True
-    deadline = time.monotonic() + timeout
+    if not re.match(r"(condition|jsonpath)=|(create|delete)$", condition):
+        raise ValueError(
+            f"condition={condition!r}: allowed are condition=Available (or =Ready, ...), "
+            "jsonpath={.status.phase}=Running, create and delete"
+        )
+    deadline = time.monotonic() + seconds(timeout)
     args = ["wait", resource, f"--for={condition}", *([f"--selector={selector}"] if selector else [])]
     while True:
         # kubectl takes 0 for "look once", and a negative limit for a week.
@@ -44,7 +50,9 @@ def wait_for(
         missing = "(NotFound)" in result.stderr or "no matching resources found" in result.stderr
         if left == 0 or not missing:
             details = describe(kubectl, resource, result.stderr, namespace=namespace, selector=selector)
-            raise failure(result.command, result.returncode, result.stderr, result.stdout, details=details)
+            # The last look had no time left; who reads this has given more.
+            command = [f"--timeout={timeout:g}s" if word.startswith("--timeout=") else word for word in result.command]
+            raise failure(command, result.returncode, result.stderr, result.stdout, details=details)
         time.sleep(min(left, 0.2))
 
 

@@ -20,11 +20,6 @@ LIFETIME = 600.0
 NOT_COMPARED = ("driver", "root", "boot_timeout")
 
 
-def may_have(config: ClusterConfig) -> bool:
-    """Whether there can be a second cluster of this configuration at all: a port or a network is there once."""
-    return config.cidr is None and config.api_port == 0
-
-
 def identity(config: ClusterConfig, programs: Iterable[str], components: Iterable[object]) -> str:
     """What a spare is: whoever wants the same may take it.
 

@@ -182,10 +182,27 @@ def test_nothing_is_written_unasked(sick: pytest.Pytester) -> None:
     assert not (sick.path / "out").exists()
 
 
-def test_a_file_is_no_directory(sick: pytest.Pytester) -> None:
+def test_a_directory_that_becomes_a_file(sick: pytest.Pytester) -> None:
     """A test's outcome is its own, and a line says why there are no bundles."""
-    (sick.path / "file").write_text("")
-    sick.makepyfile("def test_a(kubernix): pass")
+    sick.makepyfile(
+        """
+        import shutil
+        from pathlib import Path
+        def test_a(kubernix):
+            shutil.rmtree("file")
+            Path("file").write_text("")
+        """
+    )
     result = sick.runpytest("--kubernix-artifacts=file/out")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["kubernix: artifacts in */file/out are not complete: NotADirectoryError: *"])
+
+
+@pytest.mark.parametrize("where", ["file/out", "/proc/out"])
+def test_artifacts_that_can_not_be_written_are_told_before_anything_starts(sick: pytest.Pytester, where: str) -> None:
+    """CI does not run for an hour to find out that its bundles went nowhere."""
+    (sick.path / "file").write_text("")
+    sick.makepyfile("def test_a(kubernix): pass")
+    result = sick.runpytest(f"--kubernix-artifacts={where}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --kubernix-artifacts={where}: allowed is a directory that can be written: *"])

@@ -58,8 +58,28 @@ def test_an_override_that_comes_too_late_is_an_error(suite: pytest.Pytester, eve
     (folder / "test_z.py").write_text("def test_z(kubernix): pass\n")
     result = suite.runpytest("test_a.py", "zone")
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*kubernix_config is overridden here*"])
+    conftest = folder / "conftest.py"
+    told = "this test has the kubernix_config of {}, but the session's clusters were made from that of {} ({}). *"
+    result.stdout.fnmatch_lines([told.format(conftest, "the options", "nodes: 3 here, 1 there")])
     assert [event for event in events() if event.startswith("start")] == ["start 1.36.3/1"]
+    result = suite.runpytest("zone", "test_a.py")
+    result.stdout.fnmatch_lines([told.format("the options", conftest, "nodes: 1 here, 3 there")])
+
+
+def test_a_configuration_that_is_none_is_told(suite: pytest.Pytester, events: Events) -> None:
+    """An override that returns anything else says what it should have returned."""
+    suite.makepyfile(
+        """
+        import pytest
+        @pytest.fixture(scope="session")
+        def kubernix_config(): return {"nodes": 3}
+        def test_a(kubernix): pass
+        """
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["kubernix_config returned {'nodes': 3}; allowed is a ClusterConfig, such as *"])
+    assert events() == []
 
 
 def test_a_failed_boot_says_why_and_is_not_repeated(

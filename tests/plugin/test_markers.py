@@ -111,6 +111,7 @@ def test_the_test_is_called_by_what_it_asks_for(suite: pytest.Pytester) -> None:
         ("kubernix(node=2)", "@pytest.mark.kubernix(node=2): no such setting; there are *nodes*"),
         ("kubernix(2)", "@pytest.mark.kubernix(2): allowed are settings by name, such as nodes=2"),
         ("kubernix(k8s_version='1.2')", "@pytest.mark.kubernix(k8s_version='1.2'): not supported; *"),
+        ("kubernix(k8s_version=1.30)", "@pytest.mark.kubernix(k8s_version=1.3): allowed is a version as text, *"),
         ("kubernix_requires()", "*kubernix_requires(): allowed are version, capability, nodes and reason*"),
         ("kubernix_requires('nodes')", "*requires('nodes'): allowed are version, capability, nodes and reason*"),
         ("kubernix_requires(size=2)", "*requires(size=2): allowed are version, capability, nodes and reason*"),

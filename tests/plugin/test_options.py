@@ -107,6 +107,23 @@ def test_a_wrong_value_is_a_usage_error(
     assert events() == []
 
 
+def test_what_is_there_once_has_no_spare(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two options that contradict each other are both named."""
+    monkeypatch.setenv("KUBERNIX_CIDR", "10.10.0.0/16")
+    result = suite.runpytest("--kubernix-spare=1", "--kubernix-api-port=7443")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    fixed = "--kubernix-api-port=7443 and KUBERNIX_CIDR=10.10.0.0/16"
+    result.stderr.fnmatch_lines([f"ERROR: --kubernix-spare=1: allowed is 0 with {fixed}, which only one cluster *"])
+
+
+def test_a_variable_with_a_slip_is_told(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What looks like an option and is none is told in the header; what others call KUBERNIX_ is not."""
+    monkeypatch.setenv("KUBERNIX_NODE", "3")
+    monkeypatch.setenv("KUBERNIX_CACHE", "/cache")
+    lines = [line for line in suite.runpytest().outlines if line.startswith("kubernix")]
+    assert lines[1:] == ["kubernix: $KUBERNIX_NODE is no option; there is $KUBERNIX_NODES"]
+
+
 def test_a_wrong_value_is_named_as_it_was_typed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Someone who set a variable or an ini line does not have to translate the message."""
     suite.makeini("[pytest]\nkubernix_nodes = 65\n")

@@ -69,10 +69,14 @@ def test_quiet(suite: pytest.Pytester) -> None:
     assert not [line for line in result.outlines + result.errlines if "kubernix" in line]
 
 
-def test_workers_have_no_terminal(suite: pytest.Pytester) -> None:
-    """Under xdist the fixtures work as they do without it."""
+def test_workers_tell_how_a_boot_gets_on(suite: pytest.Pytester) -> None:
+    """Under xdist, lines come from the worker that they are about; not what all would say, and none under -q."""
     suite.makepyfile("def test_a(kubernix): assert kubernix.nodes")
-    suite.runpytest("-n1").assert_outcomes(passed=1)
+    result = suite.runpytest_subprocess("-n1")
+    result.assert_outcomes(passed=1)
+    lines = [line for line in result.errlines if "kubernix" in line]
+    assert lines == ["kubernix: [gw0] the fake phase is ready"]
+    assert "kubernix" not in suite.runpytest_subprocess("-n1", "-q").stderr.str()
 
 
 def test_no_terminal_at_all(suite: pytest.Pytester) -> None:

@@ -115,6 +115,19 @@ def test_names_that_no_certificate_holds(run_dir: Path, names: tuple[str, ...]) 
     assert not (run_dir / "users").exists()
 
 
+def test_groups_are_a_list(run_dir: Path) -> None:
+    """A text would be a group for each of its letters, and RBAC would refuse the user for no visible reason."""
+    with pytest.raises(ValueError, match=r"^groups='devs': allowed is a list of names, such as \['devs'\]$"):
+        Cluster(Stub(run_dir)).user("dev", groups="devs")
+
+
+@pytest.mark.parametrize("what", [None, "checkpoint", 3])
+def test_a_checkpoint_that_is_none(what: object) -> None:
+    """It is named, with where one comes from."""
+    with pytest.raises(TypeError, match=r"^rollback\(.*\): allowed is what checkpoint\(\) gave$"):
+        Cluster(Stub(None)).rollback(what)  # type: ignore[arg-type]
+
+
 def test_a_driver_without_a_ca() -> None:
     """Where nobody can issue certificates, the error says whose fault that is."""
     with pytest.raises(DriverError, match="user: driver 'stub' does not hold the CA"):

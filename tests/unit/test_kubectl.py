@@ -188,8 +188,19 @@ def test_exec_adds_no_shell(kubectl: Kubectl) -> None:
     assert json.loads(result.stdout)["stdin"] == "in"
 
 
+def test_words_are_arguments(kubectl: Kubectl) -> None:
+    """A whole command line in one text is told apart from a command, with the way to write it."""
+    with pytest.raises(ValueError, match=r"'get pods -A'\): each word .*: kubectl\(\"get\", \"pods\", \"-A\"\)$"):
+        kubectl("get pods -A")
+    with pytest.raises(ValueError, match=r"^timeout='2s': allowed is a number of seconds$"):
+        kubectl("get", timeout="2s")  # type: ignore[arg-type]
+
+
 def test_as_another_user(kubectl: Kubectl, tmp_path: Path) -> None:
     """using() changes the kubeconfig and nothing else."""
+    (tmp_path / "b").touch()
+    with pytest.raises(FileNotFoundError, match="nobody"):
+        kubectl.using(tmp_path / "nobody")
     other = Kubectl(kubectl.executable, tmp_path / "a", cache_dir=tmp_path / "c", timeout=7).using(tmp_path / "b")
     assert (other.executable, other.timeout) == (kubectl.executable, 7)
     arguments = json.loads(other("get").stdout)["argv"]
@@ -202,6 +213,7 @@ def test_bound_to_a_namespace(kubectl: Kubectl, tmp_path: Path) -> None:
     assert argv(kubectl, bound.delete("pod/a").stdout)[0] == "--namespace=here"
     assert argv(kubectl, bound("get", namespace="there").stdout) == ["--namespace=there", "get"]
     assert argv(kubectl, kubectl("get").stdout) == ["get"]
+    (tmp_path / "alice").touch()
     alice = bound.using(tmp_path / "alice")
     assert argv(alice, alice("get").stdout) == ["--namespace=here", "get"]
     assert (bound.namespace, kubectl.namespace) == ("here", None)

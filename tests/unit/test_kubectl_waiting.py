@@ -127,6 +127,25 @@ def test_a_crd_and_its_objects_are_one_manifest(tmp_path: Path) -> None:
     assert asked(tmp_path, "apply") == 2
 
 
+def test_two_workers_apply_the_same(tmp_path: Path) -> None:
+    """Who comes second finds it made meanwhile, and applies its own on top."""
+    late = (1, "", 'Error from server (AlreadyExists): error when creating "STDIN": configmaps "a" already exists')
+    kubectl = answering(tmp_path, [("apply", [late, (0, "configmap/a unchanged", "")])])
+    assert kubectl.apply({"kind": "ConfigMap"}).stdout.strip() == "configmap/a unchanged"
+    assert asked(tmp_path, "apply") == 2
+
+
+@pytest.mark.parametrize("condition", ["Available", "ready", "condition Ready", ""])
+def test_a_condition_that_is_none(tmp_path: Path, condition: str) -> None:
+    """It is named, with what is allowed, and kubectl is not asked."""
+    kubectl = answering(tmp_path, [("wait", [(0, "", "")])])
+    with pytest.raises(ValueError, match=rf"^condition='{condition}': allowed are condition=Available .*delete$"):
+        kubectl.wait("pod/a", condition)
+    with pytest.raises(ValueError, match=r"^timeout='2s': allowed is a number of seconds$"):
+        kubectl.wait("pod/a", "create", timeout="2s")  # type: ignore[arg-type]
+    assert not (tmp_path / "log").exists()
+
+
 def test_another_failure_is_told_at_once(tmp_path: Path) -> None:
     """What was refused for its own sake does not have to wait for a CRD."""
     kubectl = answering(tmp_path, [("apply", [(1, APPLIED, "error: the quota is exceeded")])])
