@@ -180,7 +180,9 @@ def timeline(sizes: list[int], arguments: argparse.Namespace) -> None:
             for name, at in (("keys", marks["keys made"]), ("the plan", offset)):
                 seen.setdefault((name, "done"), []).append(at)
             for name, what, at in found["timeline"]:
-                seen.setdefault((name, what), []).append(offset + at)
+                # When its phase began has a line of its own.
+                if what != "awaited":
+                    seen.setdefault((name, what), []).append(offset + at)
             seen.setdefault(("request", "answered"), []).append(found["ready"])
         ordered = sorted(seen.items(), key=lambda item: statistics.median(item[1]))
         rows = [(f"{name} {what}", [measure.spread(values, 3)]) for (name, what), values in ordered]
