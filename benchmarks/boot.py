@@ -95,7 +95,7 @@ def boot(nodes: int, version: str, package: Path = HERE.parent) -> dict[str, Any
     measure.config(nodes, version)
     output = subprocess.run(
         [sys.executable, "-c", CHILD, str(nodes), version, str(HERE)],
-        env={**os.environ, "PYTHONPATH": str(package)}, stdout=subprocess.PIPE, check=True, timeout=180,
+        env=measure.environment(PYTHONPATH=str(package)), stdout=subprocess.PIPE, check=True, timeout=180,
     ).stdout  # fmt: skip
     found: dict[str, Any] = json.loads(output)
     return found

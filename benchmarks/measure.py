@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import statistics
 import sys
 import time
@@ -48,6 +49,12 @@ def cluster(nodes: int, version: str) -> Iterator[Cluster]:
         yield running
     finally:
         running.stop()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What a measured Python process gets: it keeps its bytecode, as Python does unless it is told otherwise."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **more}
 
 
 def interleave(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,7 @@ def start(config: ClusterConfig, *, name: str = "", spares: int = 0) -> tuple[st
     """One start in a process of its own: the cluster's id, and the seconds it took."""
     output = subprocess.run(
         [sys.executable, "-c", CHILD, str(config.nodes), config.k8s_version, str(config.root), name, str(spares)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env=measure.environment(PYTHONPATH=str(Path(__file__).parent.parent)),
         stdout=subprocess.PIPE, check=True, timeout=LIMIT,
     ).stdout  # fmt: skip
     found = json.loads(output)

@@ -3,7 +3,6 @@ To add an option, add an entry; if `ClusterConfig` has a field of its name, it g
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -260,11 +259,15 @@ def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
 def mistyped() -> list[str]:
     """Variables of the environment that are none of ours, and look as if they were meant to be."""
     known = [option.env for option in OPTIONS]
+    others = [name for name in sorted(os.environ) if name.startswith("KUBERNIX_") and name not in known]
+    if not others:
+        return []
+    import difflib
+
     found = []
-    for name in sorted(os.environ):
-        if name.startswith("KUBERNIX_") and name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            found += [f"${name} is no option; there is ${close[0]}"] if close else []
+    for name in others:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        found += [f"${name} is no option; there is ${close[0]}"] if close else []
     return found
 
 
