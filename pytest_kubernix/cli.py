@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        _check_root(arguments)
+        _mention_root(arguments)
         return run(arguments)
     except ConfigError as error:
         # What `--kubernix-reuse` names is an argument without a flag here.
@@ -90,11 +90,11 @@ def _add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _check_root(arguments: argparse.Namespace) -> None:
-    """Whoever looks for clusters where there is no directory has mistyped it."""
+def _mention_root(arguments: argparse.Namespace) -> None:
+    """Whoever looks for clusters where there is no directory may have mistyped it, or they are all gone."""
     root = getattr(arguments, "root", None)
     if root and arguments.run is not _up and not Path(root).is_dir():
-        raise ConfigError("root", root, "there is no such directory; allowed is one that clusters were started with")
+        _say(f"there is no directory {root}: one that clusters made goes with the last of them")
 
 
 def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

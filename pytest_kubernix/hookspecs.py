@@ -27,7 +27,8 @@ def pytest_kubernix_drivers(registry: DriverRegistry) -> None:
 def pytest_kubernix_components(registry: ComponentRegistry, config: ClusterConfig) -> None:
     """Add components to a cluster that is about to boot, or replace some.
 
-    Called once for each cluster, by drivers that boot their components themselves.
+    Called by drivers that boot their components themselves, once for each plan of a cluster. With
+    `--kubernix-spare` it is also called to find out which spares would do, and by the thread that boots them.
     """
 
 

@@ -214,7 +214,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
-    """Parse and check every option. Starts nothing, looks at no machine.
+    """Parse and check every option. Starts nothing, and writes nothing.
 
     Args:
         config: The session's.

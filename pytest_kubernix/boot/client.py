@@ -227,7 +227,8 @@ def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
         connection.connect(str(run_dir / WATCH_SOCKET))
         socket.send_fds(connection, [b"1"], [pidfd])
         # Watched from here on, and not only some time later.
-        connection.recv(1)
+        if connection.recv(1) != b"1":
+            raise ConnectionError("the guardian hung up")
 
 
 @contextlib.contextmanager

@@ -3,12 +3,13 @@ Blocking, with one deadline for a request; numbered, so that a late answer is ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,10 @@ class Connection:
             raise TimeoutError
         try:
             self._number += 1
-            self._send(json.dumps({**message, "number": self._number}).encode() + b"\n", deadline)
+            with self._talking():
+                self._send(json.dumps({**message, "number": self._number}).encode() + b"\n", deadline)
             # A guardian of an older version, whose cluster still runs, numbers nothing.
-            while line := self._line(deadline):
+            while line := self._next_line(deadline):
                 received = json.loads(line)
                 if "answer" not in received:
                     if received.get("event") == "state":
@@ -82,13 +84,23 @@ class Connection:
                     on_event(received)
                 elif received.get("number", self._number) == self._number:
                     return _judge(received["answer"])
-        except TimeoutError:
-            raise
-        except OSError:
-            pass
         finally:
             self._lock.release()
         raise ClusterGone(f"the guardian of cluster {self._id} is gone")
+
+    @contextlib.contextmanager
+    def _talking(self) -> Iterator[None]:
+        """Around what the guardian's end may break; an error of a callback is another matter."""
+        try:
+            yield
+        except TimeoutError:
+            raise
+        except OSError:
+            raise ClusterGone(f"the guardian of cluster {self._id} is gone") from None
+
+    def _next_line(self, deadline: float | None) -> bytes:
+        with self._talking():
+            return self._line(deadline)
 
     def _send(self, line: bytes, deadline: float | None) -> None:
         self._socket.settimeout(None if deadline is None else max(deadline - time.monotonic(), SHORTEST))

@@ -28,6 +28,7 @@ from .launcher import PlanLauncher
 from .life import FAILED, PLANNING, VACANT, Caller, Life
 from .logs import keep_logs, log
 from .netns import isolate
+from .priority import Priority
 from .process import Spawner
 from .rundir import CONTROL_SOCKET, HANDLE, leave_root
 from .stay import Stay
@@ -51,14 +52,15 @@ class Guardian:
         self._run_dir = run_dir
         self._isolated = isolated
         self._claims = Claims()
-        self._spawner = Spawner()
+        priority = Priority(isolated=isolated)
+        self._spawner = Spawner(on_spawn=priority.apply)
         self._launcher: PlanLauncher | None = None
         self._faults: Faults | None = None
         self._boot: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._why = ""
         self._life = Life()
-        self._stay = Stay(run_dir, watched, self._finish, isolated=isolated)
+        self._stay = Stay(run_dir, watched, self._finish, priority)
         # Who boots a spare, and so does not take it.
         self._maker: Caller | None = None
 
@@ -102,7 +104,7 @@ class Guardian:
                     except Exception:  # noqa: BLE001 - who asked must not wait for ever for a mistake of ours
                         failure = KubernixError(f"the guardian failed:\n{traceback.format_exc()}")
                         answer = {"error": wire.pack(failure)}
-                    caller.send({"answer": answer, "number": request["number"]})
+                    caller.send({"answer": answer, "number": request.get("number")})
                     await writer.drain()
         finally:
             self._life.hung_up(caller)
@@ -240,7 +242,6 @@ class Guardian:
             "kept": self._stay.kept,
             "spare": self._stay.spare,
             "components": {name: faults.state(name) for name in faults.names()} if faults else {},
-            "logs": {name: str(launcher.log_of(name)) for name in launcher.processes} if launcher else {},
             "deaths": [dataclasses.asdict(death) for death in launcher.deaths] if launcher else [],
             "timeline": launcher.timeline if launcher else [],
         }

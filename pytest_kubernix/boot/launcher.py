@@ -100,7 +100,13 @@ class PlanLauncher:
         self.note(component.name, "awaited")
         if component.name not in self._begun:
             self._begun[component.name] = asyncio.ensure_future(self._launch(component, deadline))
-        process = await asyncio.shield(self._begun.pop(component.name))
+        launch = self._begun[component.name]
+        try:
+            process = await asyncio.shield(launch)
+        finally:
+            # Who gives up waiting leaves it to `close`.
+            if launch.done():
+                self._begun.pop(component.name, None)
         self._let_go(component.name)
         try:
             log_path = self.log_of(component.name)

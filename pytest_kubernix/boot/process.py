@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
@@ -58,9 +58,14 @@ class Process:
 
 
 class Spawner:
-    """Starts children and reaps them, orphans of theirs included. Belongs to the event loop's thread."""
+    """Starts children and reaps them, orphans of theirs included. Belongs to the event loop's thread.
 
-    def __init__(self) -> None:
+    Args:
+        on_spawn: Called with the PID of each child.
+    """
+
+    def __init__(self, on_spawn: Callable[[int], None] = lambda pid: None) -> None:
+        self._on_spawn = on_spawn
         self._children: dict[int, Process] = {}
         # Without a PID namespace the kernel must be asked to end a child when the guardian dies.
         self.launcher: tuple[str, ...] = ()
@@ -114,6 +119,7 @@ class Spawner:
                 )
             except OSError as error:
                 raise ComponentError(name, f"could not be started: {error}") from error
+        self._on_spawn(child.pid)
         process = Process(name, argv, child.pid, log)
         # Reaping is done here for all children alike; Popen must not try it on its own.
         child.returncode = 0

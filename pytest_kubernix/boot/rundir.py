@@ -84,11 +84,35 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
                 # The last cluster that left took the directory along.
                 _make_root(root)
                 continue
-            return root / run_dir.readlink() if run_dir.is_symlink() else run_dir
+            try:
+                return _mine(root, run_dir)
+            except FileNotFoundError:
+                # The cluster of this name has ended at this moment.
+                continue
     except OSError as error:
         raise ConfigError(
             "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
         ) from error
+
+
+def _mine(root: Path, run_dir: Path) -> Path:
+    """A run directory that was there already, perhaps by an alias; in a root that others write to, it may be theirs.
+
+    Raises:
+        ConfigError: It is, or they could write to it: they would decide what we run.
+    """
+    status = run_dir.lstat()
+    if stat.S_ISLNK(status.st_mode) and status.st_uid == os.getuid():
+        target = run_dir.readlink()
+        if CLUSTER_ID.fullmatch(str(target)):
+            run_dir = root / target
+            status = run_dir.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        kind = f"mode {stat.filemode(status.st_mode)}, of user {status.st_uid}"
+        raise ConfigError(
+            "root", root, f"{run_dir.name} in it ({kind}) is not this user's alone; allowed is a private directory"
+        )
+    return run_dir
 
 
 def _make_root(root: Path) -> None:

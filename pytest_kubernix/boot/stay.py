@@ -12,12 +12,11 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import linux
-from .logs import log
+from .priority import Priority
 from .rundir import HOLDERS_LOCK, SPARE, WATCH_SOCKET
 
-# A spare boots while tests run, and must not take their time. Who takes it gets it at full speed.
-NICE = 10
+# Between the taking of a spare and its being held; longer only if whoever took it died in between.
+TAKING_SECONDS = 30.0
 
 
 class Stay:
@@ -27,14 +26,16 @@ class Stay:
         run_dir: The cluster's directory.
         watched: pidfds of processes that hold the cluster as long as they live.
         finish: Called, once or more, with the reason to end.
-        isolated: Whether this process may give its children their priority back.
+        priority: Of the cluster; low while it is a spare.
     """
 
-    def __init__(self, run_dir: Path, watched: Sequence[int], finish: Callable[[str], None], *, isolated: bool) -> None:
+    def __init__(
+        self, run_dir: Path, watched: Sequence[int], finish: Callable[[str], None], priority: Priority
+    ) -> None:
         self._run_dir = run_dir
         self._watched = set(watched)
         self._finish = finish
-        self._may_be_nice = isolated and linux.has_capability(linux.CAP_SYS_NICE)
+        self._priority = priority
         self._waiting = False
         self._lifetime: asyncio.TimerHandle | None = None
         self._listener: socket.socket | None = None
@@ -67,9 +68,8 @@ class Stay:
             lifetime: How long to wait for somebody, in seconds.
         """
         self._identity = identity
-        if self._may_be_nice:
-            os.nice(NICE)
-        self._lifetime = asyncio.get_running_loop().call_later(lifetime, self._finish, "nobody took this spare")
+        self._priority.lower()
+        self._lifetime = asyncio.get_running_loop().call_later(lifetime, self._expire)
 
     def offer(self) -> None:
         """The spare is up: let it be found."""
@@ -77,16 +77,26 @@ class Stay:
         scratch.write_text(self._identity)
         scratch.replace(self._run_dir / SPARE)
 
+    def _expire(self) -> None:
+        """End what nobody took. Whoever is taking it at this moment gets it."""
+        try:
+            # Either this finds the offer or their rename does.
+            (self._run_dir / SPARE).unlink()
+        except FileNotFoundError:
+            loop = asyncio.get_running_loop()
+            self._lifetime = loop.call_later(TAKING_SECONDS, self._finish, "nobody holds this spare")
+        else:
+            self._finish("nobody took this spare")
+
     def taken(self) -> None:
         """Somebody has taken the spare, and holds it as any other cluster."""
         if self._lifetime is None:
             return
         self._lifetime.cancel()
         self._lifetime = None
-        if self._may_be_nice:
-            _full_speed()
         if not self._waiting and not self._watched:
             self._wait_for_holders()
+        self._priority.restore()
 
     def _watched_one_is_gone(self, descriptor: int) -> None:
         asyncio.get_running_loop().remove_reader(descriptor)
@@ -133,18 +143,3 @@ class Stay:
             os.close(descriptor)
         else:
             self._finish("no holder is left")
-
-
-def _full_speed() -> None:
-    """Give every thread of this PID namespace its usual priority; again, until no new one has slipped through."""
-    while True:
-        slow = 0
-        for task in Path("/proc").glob("[0-9]*/task/[0-9]*"):
-            with contextlib.suppress(ProcessLookupError):
-                thread = int(task.name)
-                if os.getpriority(os.PRIO_PROCESS, thread) == NICE:
-                    os.setpriority(os.PRIO_PROCESS, thread, 0)
-                    slow += 1
-        if not slow:
-            log("taken: at full speed")
-            return

@@ -75,10 +75,15 @@ def host_facts(
         egress_program=egress_program(),
         etcd_data=etcd_data,
         encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
-        proxy_env={name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ},
+        proxy_env=proxy_environment(),
         now=datetime.datetime.now(datetime.UTC),
         **claimed,  # type: ignore[arg-type]
     )
+
+
+def proxy_environment() -> dict[str, str]:
+    """The proxies that pods' images come through, as this process has them."""
+    return {name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ}
 
 
 def planned_facts(config: ClusterConfig) -> HostFacts:

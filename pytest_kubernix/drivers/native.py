@@ -16,7 +16,7 @@ from ..boot import wire
 from ..boot.client import GuardianClient
 from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET
 from ..config import ClusterConfig
-from ..errors import ConfigError, KubernixError
+from ..errors import ClusterGone, ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan.model import Plan
 from ..sharing.running import difference
@@ -70,8 +70,8 @@ class NativeDriver(Driver):
     def _meet(
         config: ClusterConfig, options: BootOptions, executables: Executables, spares: Spares | None
     ) -> NativeCluster | None:
-        """One try; None when the cluster that was to be reused had to be ended."""
-        guardian = spares.take() if spares else None
+        """One try; None when the cluster that was to be reused had to be ended, or a spare was gone."""
+        guardian = taken = spares.take() if spares else None
         if guardian:
             options.progress(f"takes spare {guardian.cluster_id}")
         else:
@@ -88,6 +88,12 @@ class NativeDriver(Driver):
                     return None
                 guardian.connection.request({"op": "keep"}, timeout=GRACE)
             return cluster
+        except ClusterGone:
+            guardian.leave()
+            if not taken:
+                raise
+            options.progress(f"spare {guardian.cluster_id} ended before it could be held")
+            return None
         except BaseException:
             if options.share.key:
                 # Others wait for the same cluster, or want to learn why there is none.

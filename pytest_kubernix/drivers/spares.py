@@ -24,6 +24,8 @@ from .base import BootOptions
 ANSWER_TIMEOUT = 5.0
 # Planning takes a fifth of a second; nobody's tests end later than that for the sake of the next run.
 SETTLE_TIMEOUT = 1.0
+# Of a socket without a file.
+LONGEST_NAME = 107
 
 
 class Spares:
@@ -53,7 +55,7 @@ class Spares:
         register_all(registry, config, machine.planned_facts(config))
         options.component_plugins(registry, config)
         programs = [str(path) for path in executables.programs.values()]
-        self._identity = spare.identity(config, programs, registry)
+        self._identity = spare.identity(config, programs, registry, machine.proxy_environment())
 
     def take(self) -> GuardianClient | None:
         """Take one, or None when there is none. Whoever shares the cluster finds it under the id where they meet."""
@@ -81,15 +83,18 @@ class Spares:
     def _meet_there(self, guardian: GuardianClient, meeting: Meeting) -> GuardianClient | None:
         if not meeting.cluster_id:
             return guardian
-        if not rundir.alias(self._config.root, meeting.cluster_id, guardian.run_dir):
-            # Somebody else of this run was first, and boots or has found another one.
-            spare.give_back(guardian.run_dir)
-            guardian.leave()
-            return None
-        if meeting.name:
-            (guardian.run_dir / rundir.NAME).write_text(meeting.name)
+        # All before others can find it: what fails from then on must not end it under them.
         _watch(guardian, meeting.controller)
-        return guardian
+        name = guardian.run_dir / rundir.NAME
+        if meeting.name:
+            name.write_text(meeting.name)
+        if rundir.alias(self._config.root, meeting.cluster_id, guardian.run_dir):
+            return guardian
+        # Somebody else of this run was first, and boots or has found another one.
+        name.unlink(missing_ok=True)
+        spare.give_back(guardian.run_dir)
+        guardian.leave()
+        return None
 
     def fill(self, count: int) -> None:
         """Boot until there are so many, in the background."""
@@ -110,7 +115,7 @@ class Spares:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
             try:
                 # Gone with this process, however it ends.
-                lock.bind(f"\0kubernix/{os.getuid()}/spare/{self._identity}")
+                lock.bind(f"\0kubernix/{os.getuid()}/spare/{self._identity}/{self._config.root or ''}"[:LONGEST_NAME])
             except OSError:
                 # Another process of this run is at it.
                 return

@@ -125,9 +125,9 @@ class ComponentPlan:
         ready: All of these must say yes.
         after: Commands run, one after another, once it is ready.
         requires: Namespaces that must be set up before it starts, beside its own.
-        waits_for: Components that must be ready before it starts; None is all of the phases before its own.
-        held: Whether it is only loaded when `waits_for` allows it to start, and begins with its phase; for one of
-            this project's own executables, which know how to wait.
+        waits_for: Components that must be usable before it starts; None is all of the phases before its own.
+        held: Whether it is only loaded when `waits_for` allows it to start, and begins with its phase; for the
+            programs of the Kubernetes executable, which know how to wait.
     """
 
     name: str

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..boot.rundir import SPARE, TAKEN, default_root, run_dirs
@@ -20,16 +20,20 @@ LIFETIME = 600.0
 NOT_COMPARED = ("driver", "root", "boot_timeout")
 
 
-def identity(config: ClusterConfig, programs: Iterable[str], components: Iterable[object]) -> str:
+def identity(
+    config: ClusterConfig, programs: Iterable[str], components: Iterable[object], environment: Mapping[str, str]
+) -> str:
     """What a spare is: whoever wants the same may take it.
 
     Args:
         config: What the cluster should be.
         programs: The paths of its executables, which name their versions and sources.
         components: The components, also those that plugins added.
+        environment: Variables that its processes are given.
     """
     asked = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
-    text = json.dumps([asked, sorted(programs), [_source(component) for component in components]], sort_keys=True)
+    parts = [asked, sorted(programs), [_source(component) for component in components], dict(environment), _ours()]
+    text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -39,7 +43,16 @@ def _source(component: object) -> str:
     with contextlib.suppress(OSError, TypeError):
         # A suite's own component may have changed since the spare was booted.
         name += hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
-    return name
+    # And two of one kind may have been made with different settings.
+    return name + repr(sorted(getattr(component, "__dict__", {}).items()))
+
+
+def _ours() -> str:
+    """What this package is: a spare of before an upgrade is another cluster."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def ready(root: Path | None, wanted: str) -> list[Path]:

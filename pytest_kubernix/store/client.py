@@ -80,15 +80,12 @@ class EtcdClient:
         self._path = path
         self._connection: http.client.HTTPConnection | None = None
 
-    def range(
-        self, prefix: bytes, *, revision: int = 0, changed_since: int = 0, keys_only: bool = False
-    ) -> tuple[int, list[Entry]]:
+    def range(self, prefix: bytes, *, revision: int = 0, keys_only: bool = False) -> tuple[int, list[Entry]]:
         """All keys with a prefix.
 
         Args:
             prefix: What they begin with.
             revision: The revision to look at; 0 is the current one.
-            changed_since: Only keys changed after that revision.
             keys_only: Leave out the values.
 
         Returns:
@@ -97,8 +94,6 @@ class EtcdClient:
         request: dict[str, Any] = {"key": _b64(prefix), "range_end": _b64(_end_of(prefix))}
         if revision:
             request["revision"] = str(revision)
-        if changed_since:
-            request["min_mod_revision"] = str(changed_since + 1)
         if keys_only:
             request["keys_only"] = True
         answer = self._call("range", request)
@@ -114,20 +109,6 @@ class EtcdClient:
         answer = self._call("range", request)
         entries = [_entry(item) for item in answer.get("kvs", [])]
         return Changes(int(answer["header"]["revision"]), entries, int(answer.get("count", "0")))
-
-    def get(self, keys: Sequence[bytes], *, revision: int = 0) -> dict[bytes, Entry]:
-        """Single keys as they were at a revision; those that were not there are left out."""
-        found = {}
-        for some in _chunks([{"request_range": self._get(key, revision)} for key in keys]):
-            for response in self._call("txn", {"success": some}).get("responses", []):
-                for item in response["response_range"].get("kvs", []):
-                    entry = _entry(item)
-                    found[entry.key] = entry
-        return found
-
-    @staticmethod
-    def _get(key: bytes, revision: int) -> dict[str, Any]:
-        return {"key": _b64(key), **({"revision": str(revision)} if revision else {})}
 
     def apply(self, operations: Sequence[Put | Delete]) -> dict[bytes, int]:
         """Carry out writes, as few transactions as fit. One with a condition that does not hold is left out.

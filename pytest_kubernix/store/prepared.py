@@ -115,9 +115,9 @@ def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    store = EtcdClient(client)
     try:
         deadline = time.monotonic() + START_TIMEOUT
-        store = EtcdClient(client)
         while True:
             try:
                 store.apply([Put(entry.key, entry.value) for entry in entries])
@@ -126,11 +126,13 @@ def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(PAUSE)
-        store.close()
         # An orderly end, which leaves everything in the files.
         process.send_signal(signal.SIGTERM)
         process.wait(START_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise KubernixError(f"an etcd did not end within {START_TIMEOUT:g} s") from None
     finally:
+        store.close()
         process.kill()
         process.wait()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kubernix.boot.priority import NICE
 from pytest_kubernix.boot.rundir import CLUSTER_ID, SPARE
-from pytest_kubernix.boot.stay import NICE
 from pytest_kubernix.cli import main
 from pytest_kubernix.sharing.running import RunningInfo, running
 
@@ -69,6 +69,9 @@ def processes_of(run_dir: Path) -> dict[int, int]:
         try:
             if f"{run_dir}/".encode() in path.read_bytes().split(b"\0", 1)[-1]:
                 found[pid] = os.getpriority(os.PRIO_PROCESS, pid)
+                # Where the kernel weighs sessions against each other, this is what counts.
+                weight = path.with_name("autogroup")
+                assert not weight.exists() or weight.read_text().split()[-1] == str(found[pid])
         except OSError:
             continue
     return found

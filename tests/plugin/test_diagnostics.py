@@ -198,7 +198,7 @@ def test_a_directory_that_becomes_a_file(sick: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["kubernix: artifacts in */file/out are not complete: NotADirectoryError: *"])
 
 
-@pytest.mark.parametrize("where", ["file/out", "/proc/out"])
+@pytest.mark.parametrize("where", ["file", "file/out"])
 def test_artifacts_that_can_not_be_written_are_told_before_anything_starts(sick: pytest.Pytester, where: str) -> None:
     """CI does not run for an hour to find out that its bundles went nowhere."""
     (sick.path / "file").write_text("")

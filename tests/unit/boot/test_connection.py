@@ -93,3 +93,17 @@ def test_a_guardian_that_hangs_up_is_gone(serve: Serve) -> None:
     for _ in range(2):
         with pytest.raises(ClusterGone, match="0123abcd is gone"):
             connection.request({"op": "status"}, timeout=5)
+
+
+def test_an_error_of_a_callback_is_not_the_guardians(serve: Serve) -> None:
+    """A terminal that nobody reads any more does not make a cluster gone."""
+
+    def tell(peer: socket.socket) -> None:
+        peer.makefile("rb").readline()
+        peer.sendall(b'{"event": "phase"}\n')
+
+    def broken(_: object) -> None:
+        raise BrokenPipeError("the terminal")
+
+    with pytest.raises(BrokenPipeError, match="the terminal"):
+        serve(tell).request({"op": "a"}, on_event=broken, timeout=10)

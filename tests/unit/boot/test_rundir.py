@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,25 @@ def test_only_a_root_that_was_made_for_clusters_goes_with_the_last(tmp_path: Pat
         leave_root(root)
     assert theirs.exists()
     assert not ours.exists()
+
+
+def test_what_others_could_write_to_is_not_met_in(tmp_path: Path) -> None:
+    """In a root that others write to, whoever made the directory first would decide what we run."""
+    (tmp_path / "00000000").mkdir(mode=0o700)
+    (tmp_path / "00000001").symlink_to("00000000")
+    assert make_run_dir(tmp_path, "00000001") == tmp_path / "00000000"
+    (tmp_path / "00000002").mkdir()
+    (tmp_path / "00000002").chmod(0o770)
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "00000003").symlink_to("elsewhere")
+    (tmp_path / "00000004").symlink_to(tmp_path / "00000000")
+    refused = ["00000002", "00000003", "00000004"]
+    if os.getuid() == 0:
+        (tmp_path / "00000005").mkdir(mode=0o700)
+        (tmp_path / "00000006").symlink_to("00000000")
+        for name in ("00000005", "00000006"):
+            os.chown(tmp_path / name, 65534, 65534, follow_symlinks=False)
+        refused += ["00000005", "00000006"]
+    for name in refused:
+        with pytest.raises(ConfigError, match=rf"{name} in it .* is not this user's alone; allowed is"):
+            make_run_dir(tmp_path, name)
