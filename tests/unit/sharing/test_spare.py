@@ -26,7 +26,7 @@ def test_whatever_makes_a_cluster_another_one_counts() -> None:
     }
     same = identity(**asked)
     assert identity(**{**asked, "config": config.replace(boot_timeout=5), "components": [Component("x")]}) == same
-    others = [
+    others: list[dict[str, Any]] = [
         {"config": config.replace(nodes=2)},
         {"programs": ["/b/etcd"]},
         {"components": [Component("y")]},
