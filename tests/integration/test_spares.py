@@ -38,7 +38,7 @@ def root(suite: pytest.Pytester) -> Iterator[Path]:
         root = Path(scratch) / "r"
         yield root
         # A spare may be on its way.
-        eventually(lambda: all(info.state in ("ready", "booted") for info in running(root)), what="boots to end")
+        eventually(lambda: all(info.state in ("ready", "booted") for info in running(root)), timeout=120, what="boots to end")
         main(["down", "--all", f"--root={root}"])
         assert running(root) == []
         assert not root.exists(), list(root.iterdir())
@@ -57,7 +57,7 @@ def spares_of(root: Path) -> list[RunningInfo]:
 
 def the_spare(root: Path) -> RunningInfo:
     """The one spare, once it is up."""
-    (spare,) = eventually(lambda: spares_of(root), timeout=60, what="the spare to be up")
+    (spare,) = eventually(lambda: spares_of(root), timeout=120, what="the spare to be up")
     return spare
 
 
