@@ -12,7 +12,7 @@ from . import linux
 from .logs import log
 
 # A spare boots while tests run, and must not take their time; but it should be there when they end. This is a third of
-# the usual weight. With both of two cores busy a control plane boots in 5 s so, and in 16 s at 10, where idle ones take 2.
+# the usual weight. With both of two cores busy a control plane boots in 5 s so, and in 16 s at 10; idle, in 2 s.
 NICE = 5
 
 

@@ -38,7 +38,9 @@ def root(suite: pytest.Pytester) -> Iterator[Path]:
         root = Path(scratch) / "r"
         yield root
         # A spare may be on its way.
-        eventually(lambda: all(info.state in ("ready", "booted") for info in running(root)), timeout=120, what="boots to end")
+        eventually(
+            lambda: all(info.state in ("ready", "booted") for info in running(root)), timeout=120, what="boots to end"
+        )
         main(["down", "--all", f"--root={root}"])
         assert running(root) == []
         assert not root.exists(), list(root.iterdir())
