@@ -7,7 +7,8 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 from ..binaries import Executables
 from ..boot import rundir
@@ -22,6 +23,9 @@ from .base import BootOptions
 
 # A guardian that does not answer within that is no good as a spare.
 ANSWER_TIMEOUT = 5.0
+# For another worker that is taking one: it may meet more than one that does not answer.
+TAKING_TIMEOUT = 2 * ANSWER_TIMEOUT
+PAUSE = 0.005
 # Planning takes a fifth of a second; nobody's tests end later than that for the sake of the next run.
 SETTLE_TIMEOUT = 1.0
 # Of a socket without a file.
@@ -60,6 +64,12 @@ class Spares:
     def take(self) -> GuardianClient | None:
         """Take one, or None when there is none. Whoever shares the cluster finds it under the id where they meet."""
         meeting = self._options.share.meeting()
+        # Without the lock the next process of this run, which finds neither spare nor cluster, would boot one.
+        # Whoever waited in vain does just that.
+        with _alone(f"take/{meeting.cluster_id}", TAKING_TIMEOUT) if meeting.cluster_id else contextlib.nullcontext():
+            return self._take_alone(meeting)
+
+    def _take_alone(self, meeting: Meeting) -> GuardianClient | None:
         root = self._config.root
         if meeting.cluster_id and (root or rundir.default_root()).joinpath(meeting.cluster_id).exists():
             return None
@@ -112,17 +122,13 @@ class Spares:
             self._settled.set()
 
     def _fill_alone(self, count: int) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-            try:
-                # Gone with this process, however it ends.
-                lock.bind(f"\0kubernix/{os.getuid()}/spare/{self._identity}/{self._config.root or ''}"[:LONGEST_NAME])
-            except OSError:
-                # Another process of this run is at it.
-                return
-            # A spare that does not come up is no failure of any test; its logs are kept as every boot's.
-            with contextlib.suppress(Exception):
-                while len(spare.ready(self._config.root, self._identity)) < count:
-                    self._boot_one()
+        with _alone(f"spare/{self._identity}/{self._config.root or ''}") as alone:
+            # Or another process of this run is at it.
+            if alone:
+                # A spare that does not come up is no failure of any test; its logs are kept as every boot's.
+                with contextlib.suppress(Exception):
+                    while len(spare.ready(self._config.root, self._identity)) < count:
+                        self._boot_one()
 
     def _boot_one(self) -> None:
         who = f"{self._options.share.who}, for whoever asks next"
@@ -135,6 +141,33 @@ class Spares:
             guardian.stop()
             raise
         guardian.leave()
+
+
+@contextlib.contextmanager
+def _alone(what: str, timeout: float = 0.0) -> Iterator[bool]:
+    """Be the only process of this user that does something.
+
+    Args:
+        what: Which nobody else does meanwhile.
+        timeout: Limit in seconds for somebody who does it already.
+
+    Returns:
+        Whether that is so.
+    """
+    deadline = time.monotonic() + timeout
+    # A name that goes with this process, however it ends.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
+        while True:
+            try:
+                lock.bind(f"\0kubernix/{os.getuid()}/{what}"[:LONGEST_NAME])
+            except OSError:
+                if time.monotonic() < deadline:
+                    time.sleep(PAUSE)
+                    continue
+                yield False
+            else:
+                yield True
+            return
 
 
 def _watch(guardian: GuardianClient, controller: int) -> None:

@@ -131,6 +131,51 @@ def test_which(kubernix, number, request):
     assert [path.name for path in root.iterdir() if CLUSTER_ID.fullmatch(path.name) and path.is_symlink()] == []
 
 
+def test_workers_of_a_run_wait_for_the_one_that_takes_it(suite: pytest.Pytester, root: Path) -> None:
+    """However long one worker takes to take a spare, another one boots no cluster meanwhile."""
+    suite.makepyfile(
+        ID
+        + """
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_which(kubernix, number, request):
+    Path(request.config.rootpath, f"uid-{number}").write_text(kubernix.handle.cluster_id)
+"""
+    )
+    run(suite, root, "-k", "which and 0").assert_outcomes(passed=1, deselected=2)
+    spare = the_spare(root)
+    suite.makeconftest(
+        f"""
+import os
+import time
+from pathlib import Path
+from pytest_kubernix.boot.client import GuardianClient
+from pytest_kubernix.drivers.spares import Spares
+from tests.integration.pods import eventually
+
+take, join = Spares.take, GuardianClient.join.__func__
+
+def taking(self):
+    Path(f"taking-{{os.environ['PYTEST_XDIST_WORKER']}}").touch()
+    return take(self)
+
+def slowly(cls, run_dir):
+    eventually(lambda: len(list(Path().glob("taking-*"))) == 3)
+    # Whoever boots now has a directory within milliseconds.
+    limit = time.monotonic() + 0.5
+    while time.monotonic() < limit and len(list(Path({str(root)!r}).glob("????????"))) == 1:
+        time.sleep(0.01)
+    return join(cls, run_dir)
+
+Spares.take = taking
+GuardianClient.join = classmethod(slowly)
+"""
+    )
+    run(suite, root, "-n3").assert_outcomes(passed=3)
+    assert {path.read_text() for path in suite.path.glob("uid-*")} == {spare.cluster_id}
+
+
 def test_a_spare_that_nobody_takes_ends(suite: pytest.Pytester, root: Path) -> None:
     """After its lifetime a spare is gone, with nobody there to end it."""
     suite.makeconftest("import pytest_kubernix.sharing.spare as spare\nspare.LIFETIME = 4.0")
