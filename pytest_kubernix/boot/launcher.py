@@ -61,7 +61,7 @@ class PlanLauncher:
         self._held: dict[str, int] = {}
         self._made: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Process]] = {}
-        self._usable: dict[str, asyncio.Event] = {component.name: asyncio.Event() for component in plan.components}
+        self._ready: dict[str, asyncio.Event] = {component.name: asyncio.Event() for component in plan.components}
 
     def prepare(self) -> None:
         """Write the host's files and begin to make the namespaces, which components then wait for."""
@@ -107,13 +107,8 @@ class PlanLauncher:
             # Who gives up waiting leaves it to `close`.
             if launch.done():
                 self._begun.pop(component.name, None)
-        self._let_go(component.name)
         try:
             log_path = self.log_of(component.name)
-            if component.usable:
-                await self.readiness.wait(component.name, component.usable, deadline, process=process, log=log_path)
-                self._usable[component.name].set()
-                self.note(component.name, "usable")
             await self.readiness.wait(component.name, component.ready, deadline, process=process, log=log_path)
             await self._run_after(component, deadline)
         except BaseException:
@@ -121,27 +116,39 @@ class PlanLauncher:
             await self.spawner.end([process], STOP_TIMEOUT)
             raise
         self.note(component.name, "ready")
-        self._usable[component.name].set()
+        self._ready[component.name].set()
 
     def begin(self, component: ComponentPlan) -> None:
         """Let a component start as soon as what it waits for is ready; `start` then waits for its readiness."""
         self._begun[component.name] = asyncio.ensure_future(self._begin_early(component))
 
     async def _begin_early(self, component: ComponentPlan) -> Process:
+        process = await self._spawn_within(component, held=True) if component.held else None
         for other in component.waits_for or ():
-            await self._usable[other].wait()
-        return await self._launch(component, self.deadline, held=component.held)
+            await self._ready[other].wait()
+        if process is None:
+            return await self._launch(component, self.deadline)
+        await self._provide(component, self.deadline)
+        self._let_go(component.name)
+        return process
 
-    async def _launch(self, component: ComponentPlan, deadline: Deadline, *, held: bool = False) -> Process:
+    async def _launch(self, component: ComponentPlan, deadline: Deadline) -> Process:
+        # Once in a cluster's life: what tests did to them since is not undone by a restart.
+        if component.name not in self.processes:
+            await self._provide(component, deadline)
+        return await self._spawn_within(component)
+
+    async def _provide(self, component: ComponentPlan, deadline: Deadline) -> None:
+        """Make what a component needs to be there when it begins."""
+        # Side by side; what needs another one first is refused, and tried again.
+        await asyncio.gather(*(self.readiness.create(component.name, item, deadline) for item in component.objects))
+        for copy in component.copies:
+            await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
+
+    async def _spawn_within(self, component: ComponentPlan, *, held: bool = False) -> Process:
         for name in (component.within, *component.requires):
             if name in self._made:
                 await asyncio.shield(self._made[name])
-        # Once in a cluster's life: what tests did to them since is not undone by a restart.
-        if component.name not in self.processes:
-            for item in component.objects:
-                await self.readiness.create(component.name, item, deadline)
-            for copy in component.copies:
-                await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
         self.namespaces.write(component.within, component.files)
         return self.spawn(component, held=held)
 
@@ -168,6 +175,8 @@ class PlanLauncher:
             held: Whether it only loads until `_let_go`.
         """
         stdin, env = subprocess.DEVNULL, component.env
+        if component.name not in self.processes:
+            env = {**env, **component.first_env}
         if held:
             stdin, self._held[component.name] = os.pipe()
             env = {**env, HOLD_VARIABLE: "1"}

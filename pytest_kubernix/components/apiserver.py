@@ -8,10 +8,8 @@ from ..plan.context import CLUSTER_DOMAIN, ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
 from .etcd import client_socket
 
-# With prepared data the roles are there from the first moment. The hooks that look whether they are wait for
-# a second before they do; nodes can use it. What asks for all of its health (the controller manager) can't.
-HOOKS = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
-USABLE = "/readyz?" + "&".join(f"exclude=poststarthook/{hook}" for hook in HOOKS)
+# The same word is in binaries/go/kubernetes/apiserver.go.
+PREPARED_VARIABLE = "KUBERNIX_PREPARED"
 
 ISSUER = f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
 
@@ -63,10 +61,12 @@ class ApiServer(Component):
             argv=(ctx.program(self.name), *argv),
             # It has by far the most memory: collected twice as often it needs 100 MiB less, and boots no slower.
             env=ctx.environment(GOGC="200"),
+            # Our executable then leaves out the hooks that write what prepared data has: each sleeps for a second
+            # before it looks. Started again, it runs them, as everywhere.
+            first_env={PREPARED_VARIABLE: "1"} if ctx.facts.etcd_data else {},
             files=(File(encryption, ctx.encryption_config),),
             # It loads for longer than etcd takes to listen; should etcd be late, it tries again.
             waits_for=(),
-            usable=(Probe("http", f"{ctx.server}{USABLE}", private=True),) if ctx.facts.etcd_data else (),
             ready=(Probe("http", f"{ctx.server}/readyz", private=True),),
         )
 

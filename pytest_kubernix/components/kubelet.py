@@ -64,6 +64,7 @@ class Kubelet(Component):
             # Made beforehand, so that the node has its pod block from the start; the kubelet adopts it.
             objects=(ApiObject("/api/v1/nodes", node),),
             waits_for=("kube-apiserver", f"containerd/{name}"),
+            held=True,
             # The process itself first: after a restart the Node is still Ready from before.
             ready=(
                 Probe("http", HEALTH, within=name),

@@ -37,6 +37,8 @@ class Proxy(Component):
             "metricsBindAddress": "127.0.0.1:10249",
             # Connection tracking limits belong to the whole machine.
             "conntrack": {"maxPerCore": 0, "min": 0},
+            # What it may not have it asks for three times, and waits a fifth of a second in between.
+            "oomScoreAdj": -998 if ctx.facts.can_lower_oom_score else 0,
         }
         return ComponentPlan(
             name=self.name,
@@ -49,5 +51,6 @@ class Proxy(Component):
                 File(KUBECONFIG, ctx.kubeconfigs["kube-proxy"]),
             ),
             waits_for=("kube-apiserver",),
+            held=True,
             ready=(Probe("http", f"http://{HEALTH}/healthz", within=name),),
         )

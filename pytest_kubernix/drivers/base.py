@@ -45,8 +45,8 @@ class Diagnostics:
         components: Name → "running", "paused" or "dead".
         deaths: The components that died by themselves, in order.
         timeline: (name, what happened to it, seconds since the boot began), in order; a phase "begins" and
-            "ends", a component is "spawned", maybe before its phase, "awaited" by its phase, "usable" by others
-            (some), "let go" (if it was held), and "ready"; the namespaces of a node are "set up".
+            "ends", a component is "spawned", maybe before its phase, "awaited" by its phase, "let go" (if it
+            was held), and "ready"; the namespaces of a node are "set up".
         logs: Name → file, of every log that there is beside those of pods.
     """
 

@@ -117,28 +117,28 @@ class ComponentPlan:
         phase: When it starts.
         argv: Executable (absolute path) and arguments.
         env: Its whole environment; nothing is inherited.
+        first_env: Variables beside those that its first start has, and no later one.
         within: Name of the namespace it runs in.
         files: What is written before it starts.
         copies: What is copied before it starts.
         objects: What is created in the API before it starts; only from phase Controller on.
-        usable: Once these say yes, those who wait for it may start; without any, once it is ready.
         ready: All of these must say yes.
         after: Commands run, one after another, once it is ready.
         requires: Namespaces that must be set up before it starts, beside its own.
-        waits_for: Components that must be usable before it starts; None is all of the phases before its own.
-        held: Whether it is only loaded when `waits_for` allows it to start, and begins with its phase; for the
-            programs of the Kubernetes executable, which know how to wait.
+        waits_for: Components that must be ready before it starts; None is all of the phases before its own.
+        held: Whether it is loaded at once, and waits for those others when it is; for the programs of the
+            Kubernetes executable, which know how to wait.
     """
 
     name: str
     phase: Phase
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    first_env: Mapping[str, str] = field(default_factory=dict)
     within: str = HOST
     files: tuple[File, ...] = ()
     copies: tuple[Copy, ...] = ()
     objects: tuple[ApiObject, ...] = ()
-    usable: tuple[Probe, ...] = ()
     ready: tuple[Probe, ...] = ()
     after: tuple[Command, ...] = ()
     requires: tuple[str, ...] = ()
@@ -245,7 +245,6 @@ def _component(item: Mapping[str, Any]) -> ComponentPlan:
             "files": _files(item["files"]),
             "copies": tuple(Copy(**entry) for entry in item["copies"]),
             "objects": tuple(ApiObject(**entry) for entry in item["objects"]),
-            "usable": tuple(Probe(**entry) for entry in item["usable"]),
             "ready": tuple(Probe(**entry) for entry in item["ready"]),
             "after": tuple(Command(**{**entry, "argv": tuple(entry["argv"])}) for entry in item["after"]),
             "requires": tuple(item["requires"]),

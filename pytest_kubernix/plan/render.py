@@ -62,16 +62,16 @@ def _component(plan: ComponentPlan) -> list[str]:
     for file in plan.files:
         lines += _file(file, "  ")
     if plan.waits_for is not None:
-        loads = "loads after" if plan.held else "waits for"
-        lines.append(f"  {loads} {', '.join(plan.waits_for) or 'nothing'}")
+        waits = "loads, and waits for" if plan.held else "waits for"
+        lines.append(f"  {waits} {', '.join(plan.waits_for) or 'nothing'}")
     lines += [f"  copy {copy.source} to {copy.path}" for copy in plan.copies]
     for item in plan.objects:
         body = json.dumps(item.body, sort_keys=True)
         lines.append(f"  create {item.path}: {body}")
     lines += [f"  env {name}={value}" for name, value in sorted(plan.env.items())]
+    lines += [f"  env {name}={value} (at its first start)" for name, value in sorted(plan.first_env.items())]
     executable, *arguments = plan.argv
     lines += [f"  run {executable}", *(f"    {argument}" for argument in arguments)]
-    lines += [f"  usable: {probe}" for probe in plan.usable]
     lines += [f"  ready: {probe}" for probe in plan.ready]
     lines += [f"  then {shlex.join(command.argv)}" for command in plan.after]
     return lines

@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "control-plane-only": ({"nodes": 0}, {}),
+    "prepared-data": ({"nodes": 0}, {"etcd_data": "/cache/etcd/1.36.3"}),
     "one-node": ({"nodes": 1}, {}),
     "two-nodes": ({"nodes": 2}, {}),
     "without-dns-and-egress": ({"nodes": 1, "addons": ("none",)}, {"egress_program": ""}),

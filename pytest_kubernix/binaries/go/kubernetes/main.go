@@ -20,7 +20,6 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/version"  // the version metric
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
-	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -55,7 +54,7 @@ func runKubectl() {
 
 var programs = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
-	"kube-apiserver":          component(apiserver.NewAPIServerCommand),
+	"kube-apiserver":          component(newAPIServer),
 	"kube-controller-manager": component(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          component(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
 	"kube-proxy":              component(proxy.NewProxyCommand),
