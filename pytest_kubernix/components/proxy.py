@@ -8,6 +8,7 @@ import json
 from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
+from ..plan.namespaces import NFT_ONLY
 
 CONFIG = "/etc/kubernetes/kube-proxy.json"
 KUBECONFIG = "/etc/kubernetes/kube-proxy.conf"
@@ -44,7 +45,7 @@ class Proxy(Component):
             name=self.name,
             phase=self.phase,
             argv=(ctx.program("kube-proxy"), *flags({"config": CONFIG, "v": ctx.verbosity})),
-            env=ctx.environment(HOME="/root"),
+            env=ctx.environment(HOME="/root", PATH=NFT_ONLY),
             within=name,
             files=(
                 File(CONFIG, json.dumps(config, indent=1)),

@@ -23,6 +23,10 @@ KUBELET_SYSCTLS = {
     "kernel/keys/root_maxbytes": "25000000",
 }
 
+# kube-proxy in its nftables mode first looks for rules of its other modes, eight times, with whatever iptables it finds
+# on its PATH. A node is new and has none, so this directory has nothing but nft.
+NFT_ONLY = "/run/kubernix/nft"
+
 # Directories of the host that nodes may write to; what they write stays in the node's own memory.
 COPIED_ON_WRITE = ("etc", "opt", "srv", "usr", "var")
 
@@ -54,22 +58,24 @@ def fabric(ctx: ClusterContext) -> NamespacePlan:
     network = ctx.network
     length = network.node_block.prefixlen
     link = host_link(ctx)
-    pod_routes = [f"ip route add {network.pod_block(node)} via {network.node_ip(node)}" for node in network.nodes]
+    pod_routes = [f"route add {network.pod_block(node)} via {network.node_ip(node)}" for node in network.nodes]
     setup = [
         "set -e",
-        "ip link set lo up",
-        f"ip link add {BRIDGE} address {_hardware_address(network.fabric_ip)} type bridge forward_delay 0",
-        f"ip link set {BRIDGE} addrgenmode none up",
-        f"ip addr add {network.fabric_ip}/{length} dev {BRIDGE}",
+        *_ip(
+            "link set lo up",
+            f"link add {BRIDGE} address {_hardware_address(network.fabric_ip)} type bridge forward_delay 0",
+            f"link set {BRIDGE} addrgenmode none up",
+            f"addr add {network.fabric_ip}/{length} dev {BRIDGE}",
+            *pod_routes,
+            (
+                f"link add {UPLINK} type veth peer name {link} address {_hardware_address(network.host_ip)} "
+                f"netns {namespace_path(ctx, 'host')}"
+            ),
+            f"link set {UPLINK} addrgenmode none master {BRIDGE} up",
+        ),
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
         # Bridged frames must not be lost to firewall rules meant for routed packets.
         "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f || true; done",
-        *pod_routes,
-        (
-            f"ip link add {UPLINK} type veth peer name {link} address {_hardware_address(network.host_ip)} "
-            f"netns {namespace_path(ctx, 'host')}"
-        ),
-        f"ip link set {UPLINK} addrgenmode none master {BRIDGE} up",
     ]
     if ctx.facts.egress_program:
         setup.append(
@@ -79,9 +85,11 @@ def fabric(ctx: ClusterContext) -> NamespacePlan:
         )
     host_setup = [
         "set -e",
-        f"ip link set {link} addrgenmode none up",
-        f"ip addr add {network.host_ip}/{length} dev {link}",
-        *(f"{route} dev {link}" for route in pod_routes),
+        *_ip(
+            f"link set {link} addrgenmode none up",
+            f"addr add {network.host_ip}/{length} dev {link}",
+            *(f"{route} dev {link}" for route in pod_routes),
+        ),
     ]
     return NamespacePlan(FABRIC, ("net",), _script(setup), _script(host_setup))
 
@@ -95,32 +103,39 @@ def node(ctx: ClusterContext, number: int) -> NamespacePlan:
     setup = [
         "set -e",
         # Network first: the paths of namespaces may lie below a directory that is replaced further down.
-        (
-            f"ip link add eth0 address {_hardware_address(network.node_ip(number))} "
-            f"type veth peer name {name} netns {namespace_path(ctx, FABRIC)}"
+        *_ip(
+            (
+                f"link add eth0 address {_hardware_address(network.node_ip(number))} "
+                f"type veth peer name {name} netns {namespace_path(ctx, FABRIC)}"
+            ),
+            "link set lo up",
+            "link set eth0 addrgenmode none up",
+            f"addr add {network.node_ip(number)}/{length} dev eth0",
+            f"route add default via {network.fabric_ip}",
+            *(f"route add {network.pod_block(other)} via {network.node_ip(other)}" for other in others),
         ),
         f"nsenter --net={namespace_path(ctx, FABRIC)} ip link set {name} addrgenmode none master {BRIDGE} up",
-        "ip link set lo up",
-        "ip link set eth0 addrgenmode none up",
-        f"ip addr add {network.node_ip(number)}/{length} dev eth0",
-        f"ip route add default via {network.fabric_ip}",
-        *(f"ip route add {network.pod_block(other)} via {network.node_ip(other)}" for other in others),
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
         f"echo {name} > /proc/sys/kernel/hostname",
         "mount --make-rprivate /",
         "mount -t proc proc /proc",
         # A fresh sysfs shows this network's links; the cgroup hierarchies below it stay the machine's.
         "mount -t tmpfs -o mode=0755 kubernix /run",
-        "mkdir -p /run/kubernix/cgroup /run/kubernix/sysctl",
+        _make_directories(
+            "/run/kubernix/cgroup",
+            "/run/kubernix/sysctl",
+            NFT_ONLY,
+            *(f"/run/kubernix/{kind}/{path}" for path in COPIED_ON_WRITE for kind in ("upper", "work")),
+            *(f"/run/kubernix/{path}" for path in OWN_DIRECTORIES),
+        ),
+        f'ln -s "$(command -v nft)" {NFT_ONLY}',
         "mount --rbind /sys/fs/cgroup /run/kubernix/cgroup",
         "mount -t sysfs sysfs /sys",
         "mount --rbind /run/kubernix/cgroup /sys/fs/cgroup",
         "umount -R -l /run/kubernix/cgroup",
-        *_copied_on_write(),
-        *(
-            f"mkdir -p /run/kubernix/{path} /{path} && mount --bind /run/kubernix/{path} /{path}"
-            for path in OWN_DIRECTORIES
-        ),
+        *(_copied_on_write(path) for path in COPIED_ON_WRITE),
+        _make_directories(*(f"/{path}" for path in OWN_DIRECTORIES)),
+        *(f"mount --bind /run/kubernix/{path} /{path}" for path in OWN_DIRECTORIES),
         *(_sysctl(path, value) for path, value in KUBELET_SYSCTLS.items()),
         "rm -f /etc/resolv.conf",
         # Bidirectional volumes need shared mounts; private to the node since the line above.
@@ -141,15 +156,18 @@ def node_cgroup(ctx: ClusterContext, number: int) -> str:
     return f"kubernix/{ctx.facts.cluster_id}/{ctx.network.node_name(number)}"
 
 
-def _copied_on_write() -> list[str]:
-    lines = []
-    for path in COPIED_ON_WRITE:
-        upper, work = f"/run/kubernix/upper/{path}", f"/run/kubernix/work/{path}"
-        options = f"lowerdir=/{path},upperdir={upper},workdir={work}"
-        lines.append(
-            f"[ ! -d /{path} ] || {{ mkdir -p {upper} {work}; mount -t overlay -o {options} overlay /{path}; }}"
-        )
-    return lines
+def _ip(*commands: str) -> list[str]:
+    """Commands of ip(8) in one process: nodes are many, and starting a program costs more than what it does here."""
+    return ["ip -batch - << END", *commands, "END"]
+
+
+def _make_directories(*paths: str) -> str:
+    return f"mkdir -p {' '.join(paths)}"
+
+
+def _copied_on_write(path: str) -> str:
+    options = f"lowerdir=/{path},upperdir=/run/kubernix/upper/{path},workdir=/run/kubernix/work/{path}"
+    return f"[ ! -d /{path} ] || mount -t overlay -o {options} overlay /{path}"
 
 
 def _sysctl(path: str, value: str) -> str:
