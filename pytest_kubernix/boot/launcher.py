@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import ComponentError
 from ..handle import Death
@@ -123,11 +124,22 @@ class PlanLauncher:
         self._begun[component.name] = asyncio.ensure_future(self._begin_early(component))
 
     async def _begin_early(self, component: ComponentPlan) -> Process:
-        process = await self._spawn_within(component, held=True) if component.held else None
-        for other in component.waits_for or ():
-            await self._ready[other].wait()
-        if process is None:
+        others = [self._ready[other].wait() for other in component.waits_for or ()]
+        if not component.held:
+            await asyncio.gather(*others)
             return await self._launch(component, self.deadline)
+        process = await self._spawn_within(component, held=True)
+        waiting: asyncio.Future[Any] = asyncio.gather(*others)
+        either: list[asyncio.Future[Any]] = [waiting, process.exited]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if not process.alive:
+            error = process.died("while it waited to begin")
+            if not self.died.done():
+                self.died.set_result(error)
+            raise error
         await self._provide(component, self.deadline)
         self._let_go(component.name)
         return process
@@ -140,8 +152,8 @@ class PlanLauncher:
 
     async def _provide(self, component: ComponentPlan, deadline: Deadline) -> None:
         """Make what a component needs to be there when it begins."""
-        # Side by side; what needs another one first is refused, and tried again.
-        await asyncio.gather(*(self.readiness.create(component.name, item, deadline) for item in component.objects))
+        for item in component.objects:
+            await self.readiness.create(component.name, item, deadline)
         for copy in component.copies:
             await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
 
@@ -230,13 +242,15 @@ class PlanLauncher:
         Returns:
             What went wrong, a line each.
         """
-        for name in list(self._held):
-            self._let_go(name)
         tasks = [*self._begun.values(), *self._made.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.expected.update(self.processes)
         problems = await self.spawner.end(self.spawner.everyone(), STOP_TIMEOUT)
+        # Only now, so that nothing begins that was to wait.
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
         self.readiness.close()
         return problems + self.namespaces.close()

@@ -63,7 +63,7 @@ class ApiServer(Component):
             env=ctx.environment(GOGC="200"),
             # Our executable then leaves out the hooks that write what prepared data has: each sleeps for a second
             # before it looks. Started again, it runs them, as everywhere.
-            first_env={PREPARED_VARIABLE: "1"} if ctx.facts.etcd_data else {},
+            first_env={PREPARED_VARIABLE: "1"} if ctx.facts.etcd_data and ctx.stock else {},
             files=(File(encryption, ctx.encryption_config),),
             # It loads for longer than etcd takes to listen; should etcd be late, it tries again.
             waits_for=(),

@@ -51,6 +51,6 @@ class ControllerManager(Component):
             env=ctx.environment(),
             # It looks once a second whether the API server is entirely well: begun too early, it is late.
             waits_for=("kube-apiserver",),
-            held=True,
+            held=ctx.facts.can_hold,
             ready=(Probe("http", f"https://127.0.0.1:{port}/healthz", private=True),),
         )

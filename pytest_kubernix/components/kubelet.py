@@ -17,6 +17,22 @@ PORT = 10250
 HEALTH = "http://127.0.0.1:10248/healthz"
 
 
+def node_object(ctx: ClusterContext, number: int) -> ApiObject:
+    """A Node, made beforehand so that it has its pod block and addresses from the start; the kubelet adopts it."""
+    name, pods = ctx.network.node_name(number), str(ctx.network.pod_block(number))
+    addresses = {"InternalIP": ctx.network.node_ip(number), "Hostname": name}
+    return ApiObject(
+        "/api/v1/nodes",
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+            "spec": {"podCIDR": pods, "podCIDRs": [pods]},
+            "status": {"addresses": [{"type": kind, "address": address} for kind, address in addresses.items()]},
+        },
+    )
+
+
 class Kubelet(Component):
     """The agent of one node."""
 
@@ -37,20 +53,6 @@ class Kubelet(Component):
                 "v": ctx.verbosity,
             }
         )
-        pods = str(ctx.network.pod_block(self.node))
-        node = {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
-            "spec": {"podCIDR": pods, "podCIDRs": [pods]},
-            # kube-proxy looks for the node's address once, and then not again for a second.
-            "status": {
-                "addresses": [
-                    {"type": "InternalIP", "address": ctx.network.node_ip(self.node)},
-                    {"type": "Hostname", "address": name},
-                ]
-            },
-        }
         return ComponentPlan(
             name=self.name,
             phase=self.phase,
@@ -61,10 +63,9 @@ class Kubelet(Component):
                 File(CONFIG, json.dumps(self._config(ctx), indent=1)),
                 File(KUBECONFIG, ctx.kubeconfigs[f"kubelet/{name}"]),
             ),
-            # Made beforehand, so that the node has its pod block from the start; the kubelet adopts it.
-            objects=(ApiObject("/api/v1/nodes", node),),
+            objects=(node_object(ctx, self.node),),
             waits_for=("kube-apiserver", f"containerd/{name}"),
-            held=True,
+            held=ctx.facts.can_hold,
             # The process itself first: after a restart the Node is still Ready from before.
             ready=(
                 Probe("http", HEALTH, within=name),

@@ -9,6 +9,7 @@ from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
 from ..plan.namespaces import NFT_ONLY
+from .kubelet import node_object
 
 CONFIG = "/etc/kubernetes/kube-proxy.json"
 KUBECONFIG = "/etc/kubernetes/kube-proxy.conf"
@@ -38,20 +39,28 @@ class Proxy(Component):
             "metricsBindAddress": "127.0.0.1:10249",
             # Connection tracking limits belong to the whole machine.
             "conntrack": {"maxPerCore": 0, "min": 0},
-            # What it may not have it asks for three times, and waits a fifth of a second in between.
-            "oomScoreAdj": -998 if ctx.facts.can_lower_oom_score else 0,
+            # What it may not have it asks for twice, and waits a tenth of a second after each time.
+            "oomScoreAdj": -999 if ctx.facts.can_lower_oom_score else 0,
         }
         return ComponentPlan(
             name=self.name,
             phase=self.phase,
             argv=(ctx.program("kube-proxy"), *flags({"config": CONFIG, "v": ctx.verbosity})),
-            env=ctx.environment(HOME="/root", PATH=NFT_ONLY),
+            env=ctx.environment(HOME="/root", **self._path(ctx)),
             within=name,
             files=(
                 File(CONFIG, json.dumps(config, indent=1)),
                 File(KUBECONFIG, ctx.kubeconfigs["kube-proxy"]),
             ),
+            # It looks for the node's address when it begins, and then not again for a second.
+            objects=(node_object(ctx, self.node),),
             waits_for=("kube-apiserver",),
-            held=True,
+            held=ctx.facts.can_hold,
             ready=(Probe("http", f"http://{HEALTH}/healthz", within=name),),
         )
+
+    @staticmethod
+    def _path(ctx: ClusterContext) -> dict[str, str]:
+        minor = int(ctx.config.k8s_version.split(".")[1])
+        # 1.32 tells of each rule that it could not look for as an error.
+        return {"PATH": NFT_ONLY} if minor > 32 else {}

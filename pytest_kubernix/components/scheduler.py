@@ -39,6 +39,6 @@ class Scheduler(Component):
             argv=(ctx.program(self.name), *argv),
             env=ctx.environment(),
             waits_for=("kube-apiserver",),
-            held=True,
+            held=ctx.facts.can_hold,
             ready=(Probe("http", f"https://127.0.0.1:{port}/healthz", private=True),),
         )

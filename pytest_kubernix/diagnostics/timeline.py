@@ -90,6 +90,9 @@ def read(events: Sequence[Event]) -> Boot:
             homes.setdefault(name, phases[-1])
         elif what == "spawned":
             bars.setdefault(name, Bar(name, at))
+        elif what == "let go" and name in bars:
+            # What it loaded until then cost nobody any time.
+            bars[name].begin = at
         elif what == "ready" and name in bars and bars[name].end is None:
             bars[name].end = at
     for name, bar in bars.items():

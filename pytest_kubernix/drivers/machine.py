@@ -73,12 +73,19 @@ def host_facts(
         cni_dir=str(executables.cni_dir or ""),
         images=tuple(str(image) for image in executables.images),
         egress_program=egress_program(),
+        can_hold=_can_hold(executables),
         etcd_data=etcd_data,
         encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         proxy_env=proxy_environment(),
         now=datetime.datetime.now(datetime.UTC),
         **claimed,  # type: ignore[arg-type]
     )
+
+
+def _can_hold(executables: Executables) -> bool:
+    """Whether these are this package's own: one executable by many names. Upstream's begin at once."""
+    one, other = executables["kube-apiserver"], executables["kube-scheduler"]
+    return not one.exists() or one.samefile(other)
 
 
 def proxy_environment() -> dict[str, str]:

@@ -120,6 +120,7 @@ class _Boot:
         self._guardian = guardian
         self._deadline = time.monotonic() + config.boot_timeout + GRACE
         self._waits_for = ""
+        self._stock = False
 
     def until_ready(self) -> NativeCluster:
         """Boot the cluster or wait for whoever does; take over from who died of it."""
@@ -140,7 +141,12 @@ class _Boot:
         return answer
 
     def _prepare_next_boots(self) -> None:
-        """The first cluster of a version leaves what makes all later ones boot faster."""
+        """The first cluster of a version leaves what makes all later ones boot faster.
+
+        Not one that a plugin may have changed: of this process's own boot nobody has seen anything yet.
+        """
+        if not self._stock:
+            return
         data = machine.prepared_data(self._executables)
         if data.find():
             return
@@ -191,6 +197,7 @@ class _Boot:
                 etcd_data=machine.prepared_data(self._executables).find(),
             )
             plan = make_plan(config, facts, plugins=self._options.component_plugins)
+        self._stock = plan.stock
         handle = _handle(config, plan, self._executables, guardian, ports=claimed["ports"])
         return self._request(
             {

@@ -4,6 +4,7 @@ Made by a thread of the test process, which knows the plugins' components; kept 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -64,10 +65,12 @@ class Spares:
     def take(self) -> GuardianClient | None:
         """Take one, or None when there is none. Whoever shares the cluster finds it under the id where they meet."""
         meeting = self._options.share.meeting()
+        if not meeting.cluster_id:
+            return self._take_alone(meeting)
         # Without the lock the next process of this run, which finds neither spare nor cluster, would boot one.
         # Whoever waited in vain does just that.
-        with _alone(f"take/{meeting.cluster_id}", TAKING_TIMEOUT) if meeting.cluster_id else contextlib.nullcontext():
-            return self._take_alone(meeting)
+        with _alone(f"take/{meeting.cluster_id}", TAKING_TIMEOUT) as alone:
+            return self._take_alone(meeting) if alone else None
 
     def _take_alone(self, meeting: Meeting) -> GuardianClient | None:
         root = self._config.root
@@ -157,17 +160,21 @@ def _alone(what: str, timeout: float = 0.0) -> Iterator[bool]:
     deadline = time.monotonic() + timeout
     # A name that goes with this process, however it ends.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        while True:
-            try:
-                lock.bind(f"\0kubernix/{os.getuid()}/{what}"[:LONGEST_NAME])
-            except OSError:
-                if time.monotonic() < deadline:
-                    time.sleep(PAUSE)
-                    continue
-                yield False
-            else:
-                yield True
-            return
+        while not (alone := _bind(lock, f"\0kubernix/{os.getuid()}/{what}"[:LONGEST_NAME])):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(PAUSE)
+        yield alone
+
+
+def _bind(lock: socket.socket, name: str) -> bool:
+    try:
+        lock.bind(name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
 
 
 def _watch(guardian: GuardianClient, controller: int) -> None:

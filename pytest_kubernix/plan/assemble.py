@@ -3,6 +3,7 @@ Everything that several components share (keys, kubeconfigs, addresses) is made 
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import json
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from .pki import Pki, make_pki
 # Identities whose kubeconfigs live on the host; nodes get theirs as files of their components.
 HOST_IDENTITIES = ("admin", "kube-controller-manager", "kube-scheduler", "coredns")
 NODE_IDENTITIES = ("kube-proxy",)
+# Whose first start decides what a fresh cluster has.
+STORE = ("etcd", "kube-apiserver")
 
 
 def make_context(config: ClusterConfig, facts: HostFacts, pki: Pki | None = None) -> ClusterContext:
@@ -78,8 +81,10 @@ def make_plan(
     ctx = make_context(config, facts, pki)
     registry = ComponentRegistry()
     register_all(registry, config, facts)
+    stock = [registry[name] for name in STORE]
     if plugins:
         plugins(registry, config)
+        ctx = dataclasses.replace(ctx, stock=[registry[name] for name in STORE] == stock)
     spaces = []
     if config.nodes:
         spaces = [namespaces.fabric(ctx), *(namespaces.node(ctx, number) for number in ctx.network.nodes)]
@@ -93,6 +98,7 @@ def make_plan(
         admin_kubeconfig=ctx.kubeconfig_path("admin"),
         final=_final_probes(ctx),
         nodes=ctx.network.node_names,
+        stock=ctx.stock,
     )
 
 
@@ -118,6 +124,7 @@ def _host_files(ctx: ClusterContext) -> tuple[File, ...]:
 
 
 def _final_probes(ctx: ClusterContext) -> tuple[Probe, ...]:
+    # The namespaces of the system come before this one.
     probes = [Probe("object", "/api/v1/namespaces/default/serviceaccounts/default")]
     if ctx.config.nodes and "coredns" in ctx.config.addons:
         # Asked from a node by the Service's address, so it proves proxy and DNS together.

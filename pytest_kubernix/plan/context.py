@@ -38,6 +38,7 @@ class HostFacts:
         programs: Name → path of every executable.
         cni_dir: Directory of CNI plugins, or "".
         images: Archives that every node preloads.
+        can_hold: Whether the Kubernetes executables know how to wait, loaded, until they are let go.
         can_lower_oom_score: Whether processes here may lower their OOM score (CAP_SYS_RESOURCE).
         egress_program: Path of slirp4netns, or "" where pods get no way out.
         etcd_data: Directory with prepared data for etcd, or "".
@@ -53,6 +54,7 @@ class HostFacts:
     programs: Mapping[str, str]
     cni_dir: str
     images: tuple[str, ...]
+    can_hold: bool
     can_lower_oom_score: bool
     egress_program: str
     etcd_data: str
@@ -74,6 +76,7 @@ class ClusterContext:
             Those of nodes and node agents name the API server by an address that nodes reach.
         encryption_config: EncryptionConfiguration for Secrets, as text.
         kubectl: Path of kubectl.
+        stock: Whether no plugin has changed etcd or the API server: what they write is then what prepared data has.
     """
 
     config: ClusterConfig
@@ -83,6 +86,7 @@ class ClusterContext:
     kubeconfigs: Mapping[str, str]
     encryption_config: str
     kubectl: str
+    stock: bool = True
 
     def program(self, name: str) -> str:
         """Path of an executable.

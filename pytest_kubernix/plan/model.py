@@ -120,12 +120,12 @@ class ComponentPlan:
         first_env: Variables beside those that its first start has, and no later one.
         within: Name of the namespace it runs in.
         files: What is written before it starts.
-        copies: What is copied before it starts.
-        objects: What is created in the API before it starts; only from phase Controller on.
+        copies: What is copied before it begins.
+        objects: What is created in the API before it begins, one after another; only from phase Controller on.
         ready: All of these must say yes.
         after: Commands run, one after another, once it is ready.
         requires: Namespaces that must be set up before it starts, beside its own.
-        waits_for: Components that must be ready before it starts; None is all of the phases before its own.
+        waits_for: Components that must be ready before it begins; None is all of the phases before its own.
         held: Whether it is loaded at once, and waits for those others when it is; for the programs of the
             Kubernetes executable, which know how to wait.
     """
@@ -184,6 +184,7 @@ class Plan:
         admin_kubeconfig: Path of the administrator's kubeconfig.
         final: What must hold for the whole to be ready, after all phases.
         nodes: Names of the nodes.
+        stock: Whether etcd and the API server are this package's own, so that their data may serve other clusters.
     """
 
     cluster_id: str
@@ -195,6 +196,7 @@ class Plan:
     admin_kubeconfig: str
     final: tuple[Probe, ...]
     nodes: tuple[str, ...]
+    stock: bool
 
     def by_phase(self) -> list[tuple[Phase, list[ComponentPlan]]]:
         """The components grouped by phase, phases in order; empty phases are left out."""

@@ -24,7 +24,7 @@ KUBELET_SYSCTLS = {
 }
 
 # kube-proxy in its nftables mode first looks for rules of its other modes, eight times, with whatever iptables it finds
-# on its PATH. A node is new and has none, so this directory has nothing but nft.
+# on its PATH. A node has none, so this directory has nothing but nft.
 NFT_ONLY = "/run/kubernix/nft"
 
 # Directories of the host that nodes may write to; what they write stays in the node's own memory.
@@ -158,7 +158,7 @@ def node_cgroup(ctx: ClusterContext, number: int) -> str:
 
 def _ip(*commands: str) -> list[str]:
     """Commands of ip(8) in one process: nodes are many, and starting a program costs more than what it does here."""
-    return ["ip -batch - << END", *commands, "END"]
+    return ["ip -batch - << 'END'", *commands, "END"]
 
 
 def _make_directories(*paths: str) -> str:

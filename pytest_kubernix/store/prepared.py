@@ -48,7 +48,10 @@ class PreparedData:
     """
 
     def __init__(self, cache: Path, executable: Path, version: str) -> None:
-        identity = f"{FORMAT} {executable.parent.name} {' '.join(map(repr, KEPT.items()))}"
+        # Directories that somebody else filled keep their name when what is in them changes.
+        status = executable.stat() if executable.exists() else None
+        file = f"{executable.parent.name} {status.st_size} {status.st_mtime_ns}" if status else ""
+        identity = f"{FORMAT} {file} {' '.join(map(repr, KEPT.items()))}"
         name = f"{version}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         self._home = cache / "etcd"
         self._directory = self._home / name

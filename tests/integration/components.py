@@ -3,6 +3,7 @@ Given to the driver as a plugin's hook would give them; no part of the boot is r
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ class Dying(Scripted):
     def __init__(self, name: str, *, delay: float = 0, last: bool = False) -> None:
         script = f"echo the first words of {name}; sleep {delay:g}; echo the last words of {name} >&2; exit 7"
         super().__init__(name, script, last=last)
+
+
+class DyingHeld(Dying):
+    """Is loaded early, to begin late, and dies in between."""
+
+    def build(self, ctx: ClusterContext) -> ComponentPlan:
+        return dataclasses.replace(super().build(ctx), held=True, waits_for=("kube-apiserver",))
 
 
 class NoExecutable(Scripted):

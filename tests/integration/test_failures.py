@@ -19,7 +19,7 @@ from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.boot.claims import Claims
 from pytest_kubernix.drivers.machine import failed_boots
 
-from .components import Dying, NoExecutable, Scripted, boot
+from .components import Dying, DyingHeld, NoExecutable, Scripted, boot
 from .pods import node_address
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -58,8 +58,17 @@ def test_a_component_that_dies_fails_the_boot_at_once(kept: Path) -> None:
     assert f"The logs of all components are in {logs}" in text
     assert (logs / "stillborn.log").read_text() == "the first words of stillborn\nthe last words of stillborn\n"
     assert (logs / "etcd.log").exists()
-    # Later phases were not begun.
-    assert not (logs / "kube-scheduler.log").exists()
+    # Later phases were not begun; what was loaded for them never came to say a word.
+    assert (logs / "kube-scheduler.log").read_text() == ""
+
+
+def test_what_dies_before_it_begins_fails_the_boot_at_once() -> None:
+    """A component that is loaded early is not first missed when its phase comes."""
+    with pytest.raises(BootError) as raised:
+        boot(DyingHeld("early", last=True))
+    text = str(raised.value)
+    assert "early: exited with code 7 while it waited to begin" in text
+    assert "    the last words of early" in text
 
 
 def test_all_failures_of_a_phase_are_told() -> None:

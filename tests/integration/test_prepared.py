@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from pytest_kubernix import Cluster, ClusterFactory
+from pytest_kubernix.boot.rundir import ETCD_SOCKET
+from pytest_kubernix.components.apiserver import ApiServer
+from pytest_kubernix.config import ClusterConfig
+from pytest_kubernix.drivers.base import BootOptions
+from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.plan import ComponentRegistry
+from pytest_kubernix.store.client import Delete, EtcdClient
 from pytest_kubernix.store.prepared import PreparedData
 
 from .pods import eventually
@@ -20,10 +29,11 @@ KINDS = (
 HOOKS = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
 
 
-def hooks(cluster: Cluster) -> list[str]:
-    """Those of the two hooks that the API server ran, of which its health tells."""
-    health = cluster.kubectl("get", "--raw", "/readyz?verbose").stdout
-    return [hook for hook in HOOKS if f"poststarthook/{hook} ok" in health]
+def starts(cluster: Cluster) -> list[bool]:
+    """Of each start of the API server, whether it left out the two hooks."""
+    assert cluster.handle.run_dir
+    log = (cluster.handle.run_dir / "logs" / "kube-apiserver.log").read_text()
+    return [all(f'prepared data" hook="{hook}"' in part for hook in HOOKS) for part in log.split("Golang settings")[1:]]
 
 
 def provided(cluster: Cluster) -> dict[str, object]:
@@ -41,6 +51,12 @@ def provided(cluster: Cluster) -> dict[str, object]:
     return found
 
 
+def lines(cluster: Cluster, path: str, prefix: str = "") -> list[str]:
+    """What the API server answers, sorted."""
+    answer = cluster.kubectl("get", "--raw", path).stdout
+    return sorted(line for line in answer.splitlines() if line.startswith(prefix))
+
+
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch, kubernix_cluster_factory: ClusterFactory) -> Cluster:
     """A cluster whose API server wrote everything itself."""
@@ -50,26 +66,82 @@ def fresh(monkeypatch: pytest.MonkeyPatch, kubernix_cluster_factory: ClusterFact
         return kubernix_cluster_factory(nodes=0)
 
 
-def test_it_has_what_a_fresh_cluster_has(
-    kubernix: Cluster, kubernix_cluster_factory: ClusterFactory, fresh: Cluster
-) -> None:
+@pytest.fixture
+def prepared(kubernix: Cluster, kubernix_cluster_factory: ClusterFactory) -> Cluster:
+    """A cluster that began with prepared data: the first one of a version, which `kubernix` may be, has left it."""
+    return kubernix_cluster_factory(nodes=0)
+
+
+def test_it_has_what_a_fresh_cluster_has(prepared: Cluster, fresh: Cluster) -> None:
     """Roles, bindings, priority classes and levels and APIServices are those of a cluster that made them itself."""
-    # The first cluster of a version, which this may be, has left the data to the second.
-    second = kubernix_cluster_factory(nodes=0)
-    assert (hooks(fresh), hooks(second)) == (list(HOOKS), [])
+    assert (starts(fresh), starts(prepared)) == ([False], [True])
     wanted = provided(fresh)
     assert len(wanted) > 150
-    assert provided(second) == wanted
-    second.kubectl("auth", "can-i", "*", "*")
+    assert provided(prepared) == wanted
+    for cluster in (fresh, prepared):
+        # Allowed by a role of the API server's own alone.
+        assert cluster.kubectl("auth", "can-i", "list", "nodes", "--as=system:kube-scheduler").stdout == "yes\n"
+        assert {f"[+]poststarthook/{hook} ok" for hook in HOOKS} <= set(lines(cluster, "/readyz?verbose"))
 
 
-def test_a_second_start_restores_what_is_missing(kubernix: Cluster, kubernix_cluster_factory: ClusterFactory) -> None:
-    """An API server that is started again runs every hook, and brings deleted roles back, as everywhere."""
-    cluster = kubernix_cluster_factory(nodes=0)
-    assert hooks(cluster) == []
-    before = provided(cluster)
-    cluster.kubectl("delete", "clusterrole", "system:node-proxier")
-    cluster.kubectl("delete", "priorityclass", "system-node-critical", check=False)
-    cluster.components["kube-apiserver"].restart()
-    eventually(lambda: hooks(cluster) == list(HOOKS), what="the hooks")
-    eventually(lambda: provided(cluster) == before, what="what was deleted")
+def test_its_api_server_tells_what_every_other_tells(prepared: Cluster, fresh: Cluster) -> None:
+    """Health checks and metrics have the same names, and the log begins with the same lines."""
+    for path in ("/readyz?verbose", "/livez?verbose", "/healthz?verbose"):
+        assert lines(prepared, path) == lines(fresh, path)
+    for name in ("kubernetes_feature_enabled", "kubernetes_build_info", "version_info"):
+        assert lines(prepared, "/metrics", name) == lines(fresh, "/metrics", name)
+    flags = []
+    for cluster in (prepared, fresh):
+        assert cluster.handle.run_dir
+        log = (cluster.handle.run_dir / "logs" / "kube-apiserver.log").read_text()
+        flags.append({line.split("FLAG: ")[1].split("=")[0] for line in log.splitlines() if "FLAG: " in line})
+        assert "Version: " in log
+    # Upstream's command also has the flag that makes it tell its version and end.
+    assert flags[1] - flags[0] <= {"--version"}
+    assert len(flags[0]) > 100
+
+
+def test_a_second_start_restores_what_is_missing(prepared: Cluster) -> None:
+    """An API server that is started again runs every hook, and brings back what was deleted, as everywhere."""
+    before = provided(prepared)
+    assert prepared.handle.run_dir
+    prepared.kubectl("delete", "clusterrole", "system:node-proxier")
+    with contextlib.closing(EtcdClient(prepared.handle.run_dir / ETCD_SOCKET)) as store:
+        # Nobody may delete it by the API.
+        store.apply([Delete(b"/registry/priorityclasses/system-node-critical")])
+    eventually(lambda: len(before) - len(provided(prepared)) == 2, what="both to be gone")
+    prepared.components["kube-apiserver"].restart()
+    eventually(lambda: provided(prepared) == before, what="what was deleted")
+    assert starts(prepared) == [True, False]
+
+
+class Mine(ApiServer):
+    """An API server that a suite puts in place of the usual one."""
+
+
+@pytest.fixture
+def replaced(kubernix: Cluster) -> Iterator[Cluster]:
+    """A cluster with it."""
+
+    def replace(registry: object, config: ClusterConfig) -> None:
+        assert isinstance(registry, ComponentRegistry)
+        registry.replace(Mine())
+
+    config = ClusterConfig.from_json(kubernix.handle.config)
+    running = NativeDriver().start(config, BootOptions(component_plugins=replace))
+    yield Cluster(running)
+    running.stop()
+
+
+def test_another_api_server_runs_every_hook(replaced: Cluster) -> None:
+    """Prepared data is not trusted to be what an API server with other settings would write."""
+    assert starts(replaced) == [False]
+
+
+@pytest.mark.kubernix(nodes=1)
+def test_what_is_loaded_early_begins_late(kubernix: Cluster) -> None:
+    """What needs the API server is loaded while that starts, and begins once it is ready."""
+    events = {(name, what): at for name, what, at in kubernix.diagnostics().timeline}
+    ready = events["kube-apiserver", "ready"]
+    for name in ("kube-controller-manager", "kube-scheduler", "kubelet/node-1", "kube-proxy/node-1"):
+        assert events[name, "spawned"] < ready <= events[name, "let go"] < events[name, "ready"]

@@ -41,6 +41,7 @@ def example_facts(**changes: Any) -> HostFacts:
         "programs": {name: f"/executables/{name}" for name in PROGRAMS},
         "cni_dir": "/executables/cni",
         "images": ("/images/pause.tar", "/images/server.tar"),
+        "can_hold": True,
         "can_lower_oom_score": True,
         "egress_program": "/usr/bin/slirp4netns",
         "etcd_data": "",

@@ -6,13 +6,17 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
+	cliflag "k8s.io/component-base/cli/flag"
 	"k8s.io/component-base/cli/globalflag"
 	"k8s.io/component-base/logs"
 	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 )
@@ -39,7 +43,8 @@ func newPreparedAPIServer() *cobra.Command {
 	server := options.NewServerRunOptions()
 	context := genericapiserver.SetupSignalContext()
 	registry := server.GenericServerRunOptions.ComponentGlobalsRegistry
-	command := &cobra.Command{
+	var command *cobra.Command
+	command = &cobra.Command{
 		Use:          "kube-apiserver",
 		SilenceUsage: true,
 		Args:         cobra.NoArgs,
@@ -51,6 +56,9 @@ func newPreparedAPIServer() *cobra.Command {
 			if err := logsapi.ValidateAndApply(server.Logs, utilfeature.DefaultFeatureGate); err != nil {
 				return err
 			}
+			cliflag.PrintFlags(command.Flags())
+			klog.Infof("Version: %+v", version.Get())
+			klog.InfoS("Golang settings", "GOGC", os.Getenv("GOGC"), "GOMAXPROCS", os.Getenv("GOMAXPROCS"))
 			completed, err := server.Complete(context)
 			if err != nil {
 				return err
@@ -64,7 +72,8 @@ func newPreparedAPIServer() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks.Insert(bootstrapHooks...)
+			disabled := config.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
+			disabled.Insert(bootstrapHooks...)
 			chain, err := config.Complete()
 			if err != nil {
 				return err
@@ -72,6 +81,12 @@ func newPreparedAPIServer() *cobra.Command {
 			aggregator, err := apiserver.CreateServerChain(chain)
 			if err != nil {
 				return err
+			}
+			// Its health tells of them as ever: what they see to is there.
+			for _, hook := range bootstrapHooks {
+				klog.InfoS("Left out, since the store has prepared data", "hook", hook)
+				disabled.Delete(hook)
+				aggregator.GenericAPIServer.AddPostStartHookOrDie(hook, doNothing)
 			}
 			prepared, err := aggregator.PrepareRun()
 			if err != nil {
@@ -82,10 +97,29 @@ func newPreparedAPIServer() *cobra.Command {
 	}
 	command.SetContext(context)
 	sets := server.Flags()
+	server.Flagz = flagReader{&sets}
 	globalflag.AddGlobalFlags(sets.FlagSet("global"), command.Name(), logs.SkipLoggingConfigurationFlags())
 	addCustomAPIServerFlags(&sets)
 	for _, set := range sets.FlagSets {
 		command.Flags().AddFlagSet(set)
 	}
 	return command
+}
+
+func doNothing(genericapiserver.PostStartHookContext) error { return nil }
+
+// flagReader tells /flagz of the flags. Upstream's has another package in different versions.
+type flagReader struct{ sets *cliflag.NamedFlagSets }
+
+func (reader flagReader) GetFlagz() map[string]string {
+	values := map[string]string{}
+	for _, set := range reader.sets.FlagSets {
+		set.VisitAll(func(flag *pflag.Flag) {
+			values[flag.Name] = flag.Value.String()
+			if len(flag.Annotations["classified"]) > 0 {
+				values[flag.Name] = "CLASSIFIED"
+			}
+		})
+	}
+	return values
 }
