@@ -11,6 +11,8 @@ import (
 	"strings"
 	_ "time/tzdata" // CronJob time zones must work where the machine has no zone files.
 
+	_ "cluster.pytest-kubernix/kubernetes/untranslated"
+
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl's credential plugins
