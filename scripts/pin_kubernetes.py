@@ -56,7 +56,8 @@ def kubernetes_go_mod(version: str) -> str:
     if not modules or not etcd:
         raise SystemExit(f"the go.mod of Kubernetes {version} does not look as expected")
     lines = [
-        "module pytest-kubernix/kubernetes", "", go_line(upstream), "",
+        # Its path decides when its packages are initialised: see untranslated.go.
+        "module cluster.pytest-kubernix/kubernetes", "", go_line(upstream), "",
         *(m[0] for m in re.finditer(r"^godebug (?!\().*$|^godebug \([^)]*\)$", upstream, re.MULTILINE)), "",
         "require (", f"\tk8s.io/kubernetes v{version}",
         f"\tgo.etcd.io/etcd/server/v3 {etcd[1]}", ")", "", "replace (",
