@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.binaries import SUPPORTED, builder, bundles, find_executables
+from pytest_kubernix.binaries import DEFAULT_VERSION, SUPPORTED, builder, bundles, find_executables
 from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.errors import ExecutablesError
 from tests.integration.binaries_tools import wait_until
@@ -214,3 +215,24 @@ def test_executables_tell_their_version(version: str) -> None:
                 arguments, expected = ["--version"], f"Kubernetes v{version}"
         told = subprocess.run([found[name], *arguments], capture_output=True, text=True, timeout=60, check=True)
         assert told.stdout.splitlines()[0] == expected
+
+
+def test_kubectl_alone_is_translated() -> None:
+    """kubectl speaks the language of its user; the other programs of its executable load no translations."""
+    found = find_executables(DEFAULT_VERSION, nodes=False)
+    german = {"PATH": os.defpath, "HOME": "/nonexistent", "LANG": "de_DE.UTF-8"}
+    told = subprocess.run([found["kubectl"], "--help"], env=german, capture_output=True, text=True, check=True)
+    assert "Starte ein bestimmtes Image auf dem Cluster" in told.stdout
+    first = "k8s.io/kubectl/pkg/cmd/options"
+    cost = {name: allocations(found[name], first) for name in ("kubectl", "kube-proxy")}
+    # The first package that asks for a translation makes them all be loaded.
+    assert cost["kubectl"] > 1000 > cost["kube-proxy"]
+
+
+def allocations(program: Path, package: str) -> int:
+    """How many times the initialisation of a package asks for memory."""
+    told = subprocess.run(
+        [program, "--help"], env={"GODEBUG": "inittrace=1"}, capture_output=True, text=True, timeout=60, check=True
+    )
+    found = re.search(rf"^init {re.escape(package)} .* (\d+) allocs$", told.stderr, re.MULTILINE)
+    return int(found[1]) if found else 0
