@@ -81,10 +81,11 @@ def make_plan(
     ctx = make_context(config, facts, pki)
     registry = ComponentRegistry()
     register_all(registry, config, facts)
-    stock = [registry[name] for name in STORE]
     if plugins:
+        # What they would run is compared, not what they are: a plugin may as well change ours in place.
+        usual = [registry[name].build(ctx) for name in STORE]
         plugins(registry, config)
-        ctx = dataclasses.replace(ctx, stock=[registry[name] for name in STORE] == stock)
+        ctx = dataclasses.replace(ctx, stock=[registry[name].build(ctx) for name in STORE] == usual)
     spaces = []
     if config.nodes:
         spaces = [namespaces.fabric(ctx), *(namespaces.node(ctx, number) for number in ctx.network.nodes)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +15,8 @@ from pytest_kubernix.components.apiserver import ApiServer
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
 from pytest_kubernix.drivers.native import NativeDriver
-from pytest_kubernix.plan import ComponentRegistry
+from pytest_kubernix.plan import ClusterContext, ComponentRegistry
+from pytest_kubernix.plan.model import ComponentPlan
 from pytest_kubernix.store.client import Delete, EtcdClient
 from pytest_kubernix.store.prepared import PreparedData
 
@@ -115,27 +117,48 @@ def test_a_second_start_restores_what_is_missing(prepared: Cluster) -> None:
     assert starts(prepared) == [True, False]
 
 
-class Mine(ApiServer):
-    """An API server that a suite puts in place of the usual one."""
+class Wordy(ApiServer):
+    """An API server with a setting that a suite gave it."""
+
+    def build(self, ctx: ClusterContext) -> ComponentPlan:
+        plan = super().build(ctx)
+        return dataclasses.replace(plan, argv=(*plan.argv, "--max-requests-inflight=401"))
 
 
-@pytest.fixture
-def replaced(kubernix: Cluster) -> Iterator[Cluster]:
-    """A cluster with it."""
+def in_its_place(registry: ComponentRegistry) -> None:
+    """As the guide says."""
+    registry.replace(Wordy())
 
-    def replace(registry: object, config: ClusterConfig) -> None:
+
+def in_place(registry: ComponentRegistry) -> None:
+    """As it comes to mind."""
+    registry["kube-apiserver"].build = Wordy().build  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("change", [in_its_place, in_place])
+def test_another_api_server_runs_every_hook(
+    prepared: Cluster, change: Callable[[ComponentRegistry], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data of an API server with other settings serves nobody else, nor does it trust anybody's, however it was set."""
+    made: list[object] = []
+    config = ClusterConfig.from_json(prepared.handle.config)
+
+    def plugins(registry: object, config: ClusterConfig) -> None:
         assert isinstance(registry, ComponentRegistry)
-        registry.replace(Mine())
+        change(registry)
 
-    config = ClusterConfig.from_json(kubernix.handle.config)
-    running = NativeDriver().start(config, BootOptions(component_plugins=replace))
-    yield Cluster(running)
-    running.stop()
-
-
-def test_another_api_server_runs_every_hook(replaced: Cluster) -> None:
-    """Prepared data is not trusted to be what an API server with other settings would write."""
-    assert starts(replaced) == [False]
+    running = NativeDriver().start(config, BootOptions(component_plugins=plugins))
+    try:
+        assert starts(Cluster(running)) == [False]
+    finally:
+        running.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(PreparedData, "find", lambda self: "")
+        patch.setattr(PreparedData, "make", lambda self, source, etcd: made.append(source))
+        NativeDriver().start(config, BootOptions(component_plugins=plugins)).stop()
+        assert not made
+        NativeDriver().start(config, BootOptions()).stop()
+        assert made
 
 
 @pytest.mark.kubernix(nodes=1)
