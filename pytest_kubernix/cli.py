@@ -9,10 +9,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import parsing
 from .config import ClusterConfig
 from .errors import ConfigError, KubernixError
+
+if TYPE_CHECKING:
+    from .sharing.running import RunningInfo
 
 DEFAULT_NAME = "default"
 
@@ -158,14 +162,20 @@ def _down(arguments: argparse.Namespace) -> int:
     from .sharing.running import find, running
 
     if arguments.all:
-        wanted = [info for info in running(arguments.root) if info.kept or info.spare]
+        # A silent guardian can't say whether it keeps its cluster; if nobody holds it, nobody uses it.
+        there = running(arguments.root)
+        wanted = [info for info in there if info.kept or info.spare or (info.trouble and not info.holders)]
     else:
         wanted = [find(word, arguments.root) for word in arguments.name or [DEFAULT_NAME]]
     for info in wanted:
         name = info.name or info.cluster_id
         if info.holders:
             _say(f"{name} was held by {', '.join(info.holders)}")
-        GuardianClient.join(info.run_dir).stop()
+        guardian = GuardianClient.join(info.run_dir)
+        if info.trouble:
+            guardian.kill()
+        else:
+            guardian.stop()
         if info.run_dir.exists():
             raise KubernixError(f"{name} is still ending; see {info.run_dir / 'guardian.log'}")
         _say(f"{name} is gone")
@@ -195,18 +205,27 @@ def _list(arguments: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _tell_trouble(there)
     return 0
+
+
+def _tell_trouble(there: Sequence[RunningInfo]) -> None:
+    for info in there:
+        if info.trouble:
+            _say(f"{info.name or info.cluster_id}: {info.trouble}")
 
 
 def _gc(arguments: argparse.Namespace) -> int:
     from .boot.rundir import default_root
     from .boot.sweep import sweep
+    from .sharing.running import running
 
     removed = sweep(arguments.root or default_root())
     for cluster_id in removed:
         print(f"removed what was left of cluster {cluster_id}")
     if not removed:
         print("nothing was left behind")
+    _tell_trouble(running(arguments.root))
     return 0
 
 

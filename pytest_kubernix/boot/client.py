@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -207,6 +208,23 @@ class GuardianClient:
             return
         with contextlib.suppress(ClusterGone, KubernixError, TimeoutError):
             self.connection.request({"op": "stop"}, timeout=END_TIMEOUT)
+        self._wait_for_its_end()
+
+    def kill(self) -> None:
+        """End a guardian that no longer answers: what it started dies with it, and what is left is removed."""
+        if self._life < 0:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process = os.pidfd_open(self.connection.guardian)
+            try:
+                # As long as its lock is held it lives, so this is no other's PID.
+                if not _try_lock(self._life):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            finally:
+                os.close(process)
+        self._wait_for_its_end()
+
+    def _wait_for_its_end(self) -> None:
         self._holder.release()
         deadline = time.monotonic() + END_TIMEOUT
         while not _try_lock(self._life) and time.monotonic() < deadline:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterGone
-from . import wire
+from . import linux, wire
 
 Message = dict[str, Any]
 OnEvent = Callable[[Message], None]
@@ -53,6 +54,18 @@ class Connection:
         self.last_state: Message = {}
         # A forked child must not answer for, or hang up on, the conversation of its parent.
         os.register_at_fork(after_in_child=self._socket.close)
+
+    @property
+    def guardian(self) -> int:
+        """PID of who listens at the other end."""
+        size = struct.calcsize("3i")
+        pid: int = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        return pid
+
+    def whose_silence(self) -> str:
+        """The guardian as an error names it that has to explain why no answer came."""
+        stopped = linux.is_stopped(self.guardian)
+        return f"its guardian (process {self.guardian}) {'is stopped' if stopped else 'does not answer'}"
 
     def request(self, message: Message, *, on_event: OnEvent = ignore, timeout: float | None = None) -> Message:
         """Ask for something and wait for the answer.

@@ -44,16 +44,17 @@ class Guardian:
 
     Args:
         run_dir: The cluster's directory, which exists.
+        lock: The lock that says that the cluster lives.
         isolated: Whether this is process 1 of a PID namespace.
         watched: pidfds of processes that hold the cluster as long as they live.
     """
 
-    def __init__(self, run_dir: Path, *, isolated: bool, watched: Sequence[int] = ()) -> None:
+    def __init__(self, run_dir: Path, lock: int, *, isolated: bool, watched: Sequence[int] = ()) -> None:
         self._run_dir = run_dir
         self._isolated = isolated
         self._claims = Claims()
         priority = Priority(isolated=isolated)
-        self._spawner = Spawner(on_spawn=priority.apply)
+        self._spawner = Spawner(on_spawn=priority.apply, shared=(lock,))
         self._launcher: PlanLauncher | None = None
         self._faults: Faults | None = None
         self._boot: asyncio.Task[None] | None = None
@@ -294,16 +295,18 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it.
+    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it. So do all
+    # children: the kernel frees it before it ends them, and until they are dead they make cgroups.
     for descriptor in (lock, started, *watched):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
     isolated = isolate()
     try:
-        asyncio.run(Guardian(run_dir, isolated=isolated, watched=watched).serve(started))
-    except BaseException:  # noqa: BLE001 - the process is about to end; its log is all there is
-        traceback.print_exc()
-    finally:
+        asyncio.run(Guardian(run_dir, lock, isolated=isolated, watched=watched).serve(started))
         shutil.rmtree(run_dir, ignore_errors=True)
         leave_root(run_dir.parent)
+    except BaseException:  # noqa: BLE001 - the process is about to end; its log is all there is
+        # What is left is swept by who finds the lock free.
+        traceback.print_exc()
+    finally:
         # The thread that waits for holders may still be in its system call.
         os._exit(0)

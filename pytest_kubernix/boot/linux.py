@@ -70,6 +70,15 @@ def has_capability(number: int) -> bool:
     return False
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal or a debugger; one that is gone was not."""
+    try:
+        # The name before it may have any character in it.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+
+
 def may_make_namespaces() -> bool:
     """Whether this process may make network, mount and PID namespaces and configure links in them."""
     return has_capability(CAP_SYS_ADMIN) and has_capability(CAP_NET_ADMIN)

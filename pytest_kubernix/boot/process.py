@@ -62,10 +62,12 @@ class Spawner:
 
     Args:
         on_spawn: Called with the PID of each child.
+        shared: File descriptors that each child has as well, and its own children after it.
     """
 
-    def __init__(self, on_spawn: Callable[[int], None] = lambda pid: None) -> None:
+    def __init__(self, on_spawn: Callable[[int], None] = lambda pid: None, shared: Sequence[int] = ()) -> None:
         self._on_spawn = on_spawn
+        self._shared = tuple(shared)
         self._children: dict[int, Process] = {}
         # Without a PID namespace the kernel must be asked to end a child when the guardian dies.
         self.launcher: tuple[str, ...] = ()
@@ -116,6 +118,7 @@ class Spawner:
                     stdout=stdout or output,
                     stderr=output,
                     start_new_session=True,
+                    pass_fds=self._shared,
                 )
             except OSError as error:
                 raise ComponentError(name, f"could not be started: {error}") from error

@@ -34,15 +34,22 @@ def sweep_one(run_dir: Path) -> bool:
         with _locked(run_dir / HOLDERS_LOCK) as unheld, _locked(run_dir / GUARDIAN_LOCK) as unguarded:
             if not (unheld and unguarded):
                 return False
+            # Whoever finds the directory finds what else is left of the cluster, so it goes last.
+            if any(cgroups.remove(group) for group in _cgroups_of(run_dir.name)):
+                return False
             # Without a mount, whatever is below is ours; the guardian's mounts ended with it.
-            for group in _cgroups_of(run_dir.name):
-                cgroups.remove(group)
             shutil.rmtree(run_dir, ignore_errors=True)
         leave_root(run_dir.parent)
     except FileNotFoundError:
         # Removed by its own guardian, or by another sweep, a moment ago.
         pass
     return not run_dir.exists()
+
+
+def is_held(run_dir: Path) -> bool:
+    """Whether some process holds a cluster."""
+    with _locked(run_dir / HOLDERS_LOCK) as unheld:
+        return not unheld
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from ..config import ClusterConfig
 from ..errors import ClusterGone, ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan.model import Plan
-from ..sharing.running import difference
+from ..sharing.running import difference, how_to_remove
 from ..store.client import EtcdClient
 from . import machine
 from .base import BootOptions, Driver, RunningCluster, State
@@ -76,7 +76,7 @@ class NativeDriver(Driver):
             options.progress(f"takes spare {guardian.cluster_id}")
         else:
             guardian = GuardianClient.meet(
-                config.root, options.share.meeting(), config.boot_timeout, meanwhile=_load_planning
+                config.root, options.share.meeting(config.root), config.boot_timeout, meanwhile=_load_planning
             )
         try:
             boot = _Boot(config, options, executables, guardian)
@@ -165,13 +165,13 @@ class _Boot:
         lines = difference(self._config, cluster.handle.config)
         if lines:
             name = self._options.share.name
-            where = f" --root {self._config.root}" if self._config.root else ""
             raise ConfigError(
                 "reuse",
                 name,
                 "the running cluster of that name is another one:\n  "
                 + "\n  ".join(lines)
-                + f"\nallowed is the same configuration; or end that cluster: pytest-kubernix down {name}{where}",
+                + "\nallowed is the same configuration; or end that cluster: "
+                + how_to_remove(self._guardian.run_dir, name),
             )
         status = cluster.status()
         return "" if status.state is State.READY else status.detail
@@ -227,11 +227,17 @@ class _Boot:
                 message, on_event=self._on_event, timeout=max(0.1, self._deadline - time.monotonic())
             )
         except TimeoutError:
-            state = connection.last_state.get("state", "silent")
-            charge = connection.last_state.get("charge") or "nobody"
+            late = f"the cluster was not ready within {self._config.boot_timeout:g} s: "
+            state, charge = (connection.last_state.get(key, "") for key in ("state", "charge"))
+            if charge in (self._options.share.who, ""):
+                # Whoever boots hears of a boot that takes too long, from the guardian.
+                raise KubernixError(
+                    late + connection.whose_silence(),
+                    hint=f"Let it go on if it was stopped (SIGCONT); or end it: "
+                    f"{how_to_remove(self._guardian.run_dir)}",
+                ) from None
             raise KubernixError(
-                f"the cluster was not ready within {self._config.boot_timeout:g} s: it is {state}, "
-                f"and {charge} is in charge of it",
+                f"{late}it is {state}, and {charge} is in charge of it",
                 hint="If that process is stopped or stuck, end it: another one takes over.",
             ) from None
 

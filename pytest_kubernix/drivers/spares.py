@@ -64,7 +64,7 @@ class Spares:
 
     def take(self) -> GuardianClient | None:
         """Take one, or None when there is none. Whoever shares the cluster finds it under the id where they meet."""
-        meeting = self._options.share.meeting()
+        meeting = self._options.share.meeting(self._config.root)
         if not meeting.cluster_id:
             return self._take_alone(meeting)
         # Without the lock the next process of this run, which finds neither spare nor cluster, would boot one.

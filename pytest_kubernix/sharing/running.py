@@ -11,6 +11,7 @@ from typing import Any
 
 from ..boot.connection import Connection
 from ..boot.rundir import CONTROL_SOCKET, HANDLE, NAME, default_root, run_dirs
+from ..boot.sweep import is_held
 from ..config import ClusterConfig
 from ..errors import ClusterGone, KubernixError
 from ..handle import ClusterHandle
@@ -34,6 +35,7 @@ class RunningInfo:
         holders: Who holds it.
         kept: Whether it stays when nobody does.
         spare: Whether it waits for somebody to take it.
+        trouble: Why its guardian is silent, and what to do, or "".
         handle: How to reach it, once it is ready.
     """
 
@@ -44,6 +46,7 @@ class RunningInfo:
     holders: tuple[str, ...]
     kept: bool
     spare: bool
+    trouble: str
     handle: ClusterHandle | None
 
     def to_json(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class RunningInfo:
             "holders": list(self.holders),
             "kept": self.kept,
             "spare": self.spare,
+            "trouble": self.trouble,
             "k8s_version": handle.k8s_version if handle else "",
             "nodes": len(handle.nodes) if handle else 0,
             "kubeconfig": str(handle.kubeconfig) if handle else "",
@@ -74,10 +78,13 @@ def running(root: Path | None = None) -> list[RunningInfo]:
 
 def _look(run_dir: Path) -> RunningInfo:
     connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name)
+    trouble = ""
     try:
         status = connection.request({"op": "status"}, timeout=ASK_TIMEOUT)
     except TimeoutError:
-        status = {"state": "silent", "holders": [], "kept": False, "spare": False}
+        holders = ["somebody"] if is_held(run_dir) else []
+        status = {"state": "silent", "holders": holders, "kept": False, "spare": False}
+        trouble = f"{connection.whose_silence()}; to end it: {how_to_remove(run_dir)}"
     finally:
         connection.close()
     handle = run_dir / HANDLE
@@ -91,19 +98,30 @@ def _look(run_dir: Path) -> RunningInfo:
         kept=status["kept"],
         # A cluster that an older version of this package left running says nothing of it.
         spare=status.get("spare", False),
+        trouble=trouble,
         handle=ClusterHandle.from_json(handle.read_text()) if handle.exists() else None,
     )
 
 
 def how_to_reach(handle: ClusterHandle) -> str:
     """Lines that say how to reach a cluster that stays, and how to remove it."""
-    run_dir = handle.run_dir
-    where = f" --root {run_dir.parent}" if run_dir and run_dir.parent != default_root() else ""
+    assert handle.run_dir
     return (
         f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {len(handle.nodes)} nodes) is left running\n"
         f"  reach it:  export KUBECONFIG={handle.kubeconfig} PATH={handle.kubectl.parent}:$PATH\n"
-        f"  remove it: pytest-kubernix down {handle.cluster_id}{where}"
+        f"  remove it: {how_to_remove(handle.run_dir)}"
     )
+
+
+def how_to_remove(run_dir: Path, name: str = "") -> str:
+    """The command that ends a cluster.
+
+    Args:
+        run_dir: The cluster's directory.
+        name: The name it is kept under; "" has it called by its id.
+    """
+    where = f" --root {run_dir.parent}" if run_dir.parent != default_root() else ""
+    return f"pytest-kubernix down {name or run_dir.name}{where}"
 
 
 def find(word: str, root: Path | None = None) -> RunningInfo:

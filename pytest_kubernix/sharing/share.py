@@ -7,10 +7,11 @@ import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..boot.client import Meeting
-from ..boot.rundir import ID_DIGITS
+from ..boot.rundir import ID_DIGITS, default_root
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,15 @@ class Share:
             return named(f"{self.name}-{configuration}", self.who) if changed else self
         return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
 
-    def meeting(self) -> Meeting:
-        """Where those who share it meet."""
-        cluster_id = hashlib.sha256(self.key.encode()).hexdigest()[:ID_DIGITS] if self.key else ""
+    def meeting(self, root: Path | None = None) -> Meeting:
+        """Where those who share it meet.
+
+        Args:
+            root: Directory that holds run directories; None is the default. Links and cgroups are named by the
+                cluster's id alone, so it must be another one in every root.
+        """
+        key = f"{(root or default_root()).resolve()}/{self.key}"
+        cluster_id = hashlib.sha256(os.fsencode(key)).hexdigest()[:ID_DIGITS] if self.key else ""
         return Meeting(cluster_id, self.who, self.controller, self.name)
 
     def alone(self) -> Share:

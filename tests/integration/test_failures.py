@@ -2,25 +2,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from pytest_kubernix import BootError, Cluster, ConfigError
+from pytest_kubernix import BootError, Cluster, ConfigError, KubernixError
 from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.boot.claims import Claims
+from pytest_kubernix.cli import main
 from pytest_kubernix.drivers.machine import failed_boots
 
 from .components import Dying, DyingHeld, NoExecutable, Scripted, boot
-from .pods import node_address
+from .pods import eventually, guardian_of, node_address
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -103,6 +107,28 @@ def test_the_boot_timeout_is_kept() -> None:
     text = str(raised.value)
     assert "sleepy: not ready within the boot's 2 s: socket /nowhere/at-all.sock: FileNotFoundError" in text
     assert "    yawn" in text
+
+
+def test_a_guardian_that_is_stopped_while_it_boots_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a boot that its guardian does not get on with is told which process that is, and what to do."""
+
+    def stop() -> int:
+        (log,) = eventually(lambda: [log for log in folder.glob("*/logs/sleepy.log") if log.read_text()])
+        guardian = guardian_of(log.parent.parent)
+        os.kill(guardian, signal.SIGSTOP)
+        return guardian
+
+    with ThreadPoolExecutor(1) as pool:
+        guardian = pool.submit(stop)
+        with pytest.raises(KubernixError) as raised:
+            boot(Scripted("sleepy", "echo yawn; exec sleep 60"), boot_timeout=2, root=folder)
+    stopped = f"the cluster was not ready within 2 s: its guardian (process {guardian.result()}) is stopped"
+    assert stopped in str(raised.value)
+    command = re.search(r"end it: pytest-kubernix (.*)", str(raised.value))
+    assert command
+    monkeypatch.setattr("pytest_kubernix.sharing.running.ASK_TIMEOUT", 0.3)
+    assert main(shlex.split(command[1])) == 0
+    assert not list(folder.iterdir())
 
 
 def test_a_component_that_dies_after_it_was_ready_fails_the_boot() -> None:

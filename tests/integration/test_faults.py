@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +16,7 @@ from pytest_kubernix.drivers import native_cluster
 from pytest_kubernix.fixtures.factory import ClusterFactory
 
 from .conftest import server_pod
+from .pods import guardian_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.kubernix(nodes=2)]
 
@@ -33,16 +32,6 @@ EVERYTHING = (
     "kube-proxy/node-1",
     "node-1",
 )
-
-
-def guardian_of(run_dir: Path) -> int:
-    """PID of the guardian of a cluster."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if str(run_dir).encode() in words and any(b"boot.guardian" in word for word in words):
-                return int(path.parent.name)
-    raise AssertionError(f"no guardian of {run_dir}")
 
 
 @pytest.mark.parametrize("name", EVERYTHING)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import BootError, ClusterFactory
+from pytest_kubernix.boot.sweep import sweep_one
+from pytest_kubernix.cli import main
 from pytest_kubernix.options import OPTIONS
+from pytest_kubernix.sharing.running import running
 
 from .components import Dying, NoExecutable, boot
 from .machine import report, settled, snapshot
-from .pods import eventually, exercise, guardian_of
+from .pods import descendants, eventually, exercise, guardian_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -103,6 +107,26 @@ def test_a_guardian_that_is_killed_takes_its_cluster_along(
         eventually(lambda: not remains(), timeout=10, what="the end of every process, link and claim")
     finally:
         cluster.stop()
+    changes = settled(before)
+    assert not changes, report(changes)
+
+
+def test_nothing_is_swept_of_what_is_still_dying(root: Path) -> None:
+    """A guardian that was killed is gone for others only when its processes are: they could still make a cgroup."""
+    before = snapshot(root)
+    assert main(["up", "--nodes=1", f"--root={root}"]) == 0
+    (info,) = running(root)
+    guardian = guardian_of(info.run_dir)
+    processes = [os.pidfd_open(pid) for pid in descendants(guardian)]
+    assert len(processes) > 9
+    os.kill(guardian, signal.SIGKILL)
+    try:
+        eventually(lambda: sweep_one(info.run_dir), timeout=10, what="the sweep")
+        alive = [process for process in processes if not select.select([process], [], [], 0)[0]]
+        assert not alive
+    finally:
+        for process in processes:
+            os.close(process)
     changes = settled(before)
     assert not changes, report(changes)
 

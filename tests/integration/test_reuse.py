@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,9 @@ import pytest
 
 from pytest_kubernix.cli import main
 from pytest_kubernix.sharing.running import find, running
+
+from .machine import report, settled, snapshot
+from .pods import guardian_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -138,3 +143,25 @@ def test_names_are_checked(name: str, root: Path, capsys: pytest.CaptureFixture[
     message = capsys.readouterr().err
     assert f"={name}: allowed are up to 63 letters, digits" in message
     assert not root.exists()
+
+
+def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
+    suite: pytest.Pytester, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guardian that does not get on is named in the list, and `down` ends its cluster all the same."""
+    suite.makepyfile(WHICH)
+    before = snapshot(root)
+    run(suite, root, "--kubernix-keep=always", "--kubernix-nodes=1").assert_outcomes(passed=1)
+    (info,) = running(root)
+    guardian = guardian_of(info.run_dir)
+    monkeypatch.setattr("pytest_kubernix.sharing.running.ASK_TIMEOUT", 0.3)
+    os.kill(guardian, signal.SIGSTOP)
+    where = f"--root={root}"
+    trouble = f"its guardian (process {guardian}) is stopped; to end it: pytest-kubernix down {info.cluster_id} --root"
+    for command in ("list", "gc"):
+        assert main([command, where]) == 0
+        assert trouble in capsys.readouterr().err
+    assert main(["down", "--all", where]) == 0
+    assert f"{info.cluster_id} is gone" in capsys.readouterr().err
+    changes = settled(before)
+    assert not changes, report(changes)

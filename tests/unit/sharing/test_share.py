@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,3 +72,11 @@ def test_differences_are_told_with_both_values() -> None:
     assert difference(ClusterConfig(k8s_version="1.36.3", cidr="10.20.0.0/16"), there) == [
         "cidr: 10.10.0.0/16 there, 10.20.0.0/16 asked for"
     ]
+
+
+def test_names_of_one_root_mean_nothing_in_another(tmp_path: Path) -> None:
+    """A name in one root is another cluster in another: what they have on the machine is called by their ids."""
+    ids = {named("dev", "me").meeting(root).cluster_id for root in (None, tmp_path / "one", tmp_path / "two")}
+    assert len(ids) == 3
+    (tmp_path / "same").symlink_to(tmp_path / "one")
+    assert named("dev", "me").meeting(tmp_path / "same").cluster_id in ids
