@@ -59,7 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
     down = commands.add_parser("down", help="end a cluster that was left running")
     down.add_argument("name", nargs="*", help=f"names or ids, as `list` shows them (default: {DEFAULT_NAME})")
-    down.add_argument("--all", action="store_true", help="end every cluster that is left running, and every spare")
+    down.add_argument(
+        "--all",
+        action="store_true",
+        help="end every cluster that is left running, every spare, and what is silent and unheld",
+    )
     _add_root(down)
     down.set_defaults(run=_down)
 
@@ -158,6 +162,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
+    from .boot import silence
     from .boot.client import GuardianClient
     from .sharing.running import find, running
 
@@ -171,11 +176,10 @@ def _down(arguments: argparse.Namespace) -> int:
         name = info.name or info.cluster_id
         if info.holders:
             _say(f"{name} was held by {', '.join(info.holders)}")
-        guardian = GuardianClient.join(info.run_dir)
         if info.trouble:
-            guardian.kill()
+            silence.end(info.run_dir)
         else:
-            guardian.stop()
+            GuardianClient.join(info.run_dir).stop()
         if info.run_dir.exists():
             raise KubernixError(f"{name} is still ending; see {info.run_dir / 'guardian.log'}")
         _say(f"{name} is gone")
@@ -220,13 +224,16 @@ def _gc(arguments: argparse.Namespace) -> int:
     from .boot.sweep import sweep
     from .sharing.running import running
 
-    removed = sweep(arguments.root or default_root())
+    left: list[str] = []
+    removed = sweep(arguments.root or default_root(), left.append)
     for cluster_id in removed:
         print(f"removed what was left of cluster {cluster_id}")
-    if not removed:
+    for line in left:
+        _say(f"still there: {line}")
+    if not removed and not left:
         print("nothing was left behind")
     _tell_trouble(running(arguments.root))
-    return 0
+    return 1 if left else 0
 
 
 def _build(arguments: argparse.Namespace) -> int:

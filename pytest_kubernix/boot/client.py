@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import ClusterGone, KubernixError
 from .connection import Connection
+from .locks import try_lock
 from .logs import tail
 from .rundir import (
     CONTROL_SOCKET,
@@ -33,7 +33,7 @@ from .rundir import (
     default_root,
     make_run_dir,
 )
-from .sweep import sweep, sweep_one
+from .sweep import clear, sweep, sweep_one
 
 # Starting a guardian takes a fraction of a second; whoever holds the lock for longer is stopped or stuck.
 START_TIMEOUT = 30.0
@@ -161,6 +161,8 @@ class GuardianClient:
                         holder.release()
                         continue
                     if (lock := _lock_of_none(run_dir)) is not None:
+                        # Of one that was killed a moment ago, or has left a cgroup that can't be removed.
+                        clear(run_dir)
                         _start(run_dir, meeting, lock, meanwhile)
                     elif not _listens(run_dir, timeout):
                         holder.release()
@@ -208,26 +210,9 @@ class GuardianClient:
             return
         with contextlib.suppress(ClusterGone, KubernixError, TimeoutError):
             self.connection.request({"op": "stop"}, timeout=END_TIMEOUT)
-        self._wait_for_its_end()
-
-    def kill(self) -> None:
-        """End a guardian that no longer answers: what it started dies with it, and what is left is removed."""
-        if self._life < 0:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process = os.pidfd_open(self.connection.guardian)
-            try:
-                # As long as its lock is held it lives, so this is no other's PID.
-                if not _try_lock(self._life):
-                    signal.pidfd_send_signal(process, signal.SIGKILL)
-            finally:
-                os.close(process)
-        self._wait_for_its_end()
-
-    def _wait_for_its_end(self) -> None:
         self._holder.release()
         deadline = time.monotonic() + END_TIMEOUT
-        while not _try_lock(self._life) and time.monotonic() < deadline:
+        while not try_lock(self._life) and time.monotonic() < deadline:
             time.sleep(PAUSE)
         self.leave()
         # A guardian that was killed could not remove its own directory.
@@ -312,7 +297,7 @@ def _start(run_dir: Path, meeting: Meeting, lock: int, meanwhile: Callable[[], o
 def _lock_of_none(run_dir: Path) -> int | None:
     """The lock of the guardian, taken, if there is none; the descriptor is the caller's."""
     descriptor = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if _try_lock(descriptor):
+    if try_lock(descriptor):
         return descriptor
     os.close(descriptor)
     return None
@@ -333,11 +318,3 @@ def _listens(run_dir: Path, timeout: float) -> bool:
         else:
             return True
     raise KubernixError(f"the guardian in {run_dir} does not listen after {timeout:g} s; end it: kill it, or wait")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

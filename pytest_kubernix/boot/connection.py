@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -14,14 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClusterGone
-from . import linux, wire
+from ..errors import ClusterGone, KubernixError
+from . import wire
 
 Message = dict[str, Any]
 OnEvent = Callable[[Message], None]
 
 # A socket's limit of 0 would not mean "at once" but "never wait".
 SHORTEST = 0.001
+CONNECT_TIMEOUT = 30.0
 
 
 def ignore(_: Message) -> None:
@@ -34,16 +36,29 @@ class Connection:
     Args:
         path: The socket.
         cluster_id: For errors.
+        timeout: Limit in seconds for being let in: one that is stopped lets in no more than a queue's length.
+
+    Attributes:
+        guardian: PID of who listens there; 0 if it is in a PID namespace that can't be seen from here.
 
     Raises:
         ClusterGone: Nobody listens there.
+        KubernixError: The queue is full.
     """
 
-    def __init__(self, path: Path, cluster_id: str) -> None:
-        self._id = cluster_id
+    def __init__(self, path: Path, cluster_id: str, timeout: float = CONNECT_TIMEOUT) -> None:
+        self.cluster_id = cluster_id
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            # Only a blocking socket waits in the queue, and this is its limit there.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout))
             self._socket.connect(str(path))
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0))
+            peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            self.guardian: int = struct.unpack("3i", peer)[0]
+        except BlockingIOError:
+            self._socket.close()
+            raise KubernixError(f"the guardian of cluster {cluster_id} has let nobody in for {timeout:g} s") from None
         except OSError as error:
             self._socket.close()
             raise ClusterGone(f"the guardian of cluster {cluster_id} does not listen: {error}") from None
@@ -54,18 +69,6 @@ class Connection:
         self.last_state: Message = {}
         # A forked child must not answer for, or hang up on, the conversation of its parent.
         os.register_at_fork(after_in_child=self._socket.close)
-
-    @property
-    def guardian(self) -> int:
-        """PID of who listens at the other end."""
-        size = struct.calcsize("3i")
-        pid: int = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-        return pid
-
-    def whose_silence(self) -> str:
-        """The guardian as an error names it that has to explain why no answer came."""
-        stopped = linux.is_stopped(self.guardian)
-        return f"its guardian (process {self.guardian}) {'is stopped' if stopped else 'does not answer'}"
 
     def request(self, message: Message, *, on_event: OnEvent = ignore, timeout: float | None = None) -> Message:
         """Ask for something and wait for the answer.
@@ -99,7 +102,7 @@ class Connection:
                     return _judge(received["answer"])
         finally:
             self._lock.release()
-        raise ClusterGone(f"the guardian of cluster {self._id} is gone")
+        raise ClusterGone(f"the guardian of cluster {self.cluster_id} is gone")
 
     @contextlib.contextmanager
     def _talking(self) -> Iterator[None]:
@@ -109,7 +112,7 @@ class Connection:
         except TimeoutError:
             raise
         except OSError:
-            raise ClusterGone(f"the guardian of cluster {self._id} is gone") from None
+            raise ClusterGone(f"the guardian of cluster {self.cluster_id} is gone") from None
 
     def _next_line(self, deadline: float | None) -> bytes:
         with self._talking():
@@ -138,6 +141,12 @@ class Connection:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
+    def hung_up(self) -> bool:
+        """Whether the guardian's end is closed, as the kernel closes it when it is dead."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
@@ -147,3 +156,7 @@ def _judge(answer: Message) -> Message:
     if "error" in answer:
         raise wire.unpack(answer["error"])
     return answer
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..errors import KubernixError
 from ..plan.model import ComponentPlan
+from . import linux
 from .launcher import STOP_TIMEOUT, PlanLauncher
 from .process import Process
 from .readiness import FIRST_PAUSE, Deadline
@@ -136,7 +137,8 @@ class Faults:
         while True:
             pids = _pids_inside(process.pid) if self._is_node(name) else [process.pid]
             # Between two looks a process may have forked; so look until nothing is left to signal.
-            pending = [pid for pid in pids if (_state(pid) == "T") != (state == "T") and _state(pid) not in "ZX"]
+            states = {pid: linux.state(pid) for pid in pids}
+            pending = [pid for pid, now in states.items() if now not in "ZX" and (now == "T") != (state == "T")]
             if not pending:
                 return
             for pid in pending:
@@ -191,17 +193,5 @@ def _pid_namespace(pid: int) -> str:
         return ""
 
 
-def _stat(pid: int) -> list[str]:
-    try:
-        # The name, in parentheses, may contain anything.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _state(pid: int) -> str:
-    return (_stat(pid) or ["X"])[0]
-
-
 def _parent(pid: int) -> int:
-    return int((_stat(pid) or ["X", "0"])[1])
+    return int((linux.stat(pid) or ["X", "0"])[1])

@@ -54,22 +54,27 @@ class Guardian:
         self._isolated = isolated
         self._claims = Claims()
         priority = Priority(isolated=isolated)
-        self._spawner = Spawner(on_spawn=priority.apply, shared=(lock,))
+        self._spawner = Spawner(on_spawn=priority.apply, shared=(lock,) if isolated else ())
         self._launcher: PlanLauncher | None = None
         self._faults: Faults | None = None
         self._boot: asyncio.Task[None] | None = None
         self._end = asyncio.Event()
         self._why = ""
+        # What could not be removed.
+        self._left: list[str] = []
         self._life = Life()
         self._stay = Stay(run_dir, watched, self._finish, priority)
         # Who boots a spare, and so does not take it.
         self._maker: Caller | None = None
 
-    async def serve(self, started: int) -> None:
-        """Answer on the control socket until it is time to end.
+    async def serve(self, started: int) -> bool:
+        """Answer on the control socket until it is time to end, and end.
 
         Args:
             started: File descriptor that gets one byte once the socket listens.
+
+        Returns:
+            Whether nothing of the cluster is left but its directory.
         """
         loop = asyncio.get_running_loop()
         self._spawner.watch()
@@ -87,6 +92,7 @@ class Guardian:
         log(f"ending: {self._why}")
         server.close()
         await self._close()
+        return not self._left
 
     def _finish(self, why: str) -> None:
         self._why = self._why or why
@@ -276,6 +282,7 @@ class Guardian:
         self._claims.release()
         for problem in problems:
             log(problem)
+        self._left += problems
 
 
 def _text(path: Path) -> str:
@@ -295,17 +302,17 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it. So do all
-    # children: the kernel frees it before it ends them, and until they are dead they make cgroups.
+    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it. So do a PID
+    # namespace's other processes: the kernel ends them after their first, and until they are dead they make cgroups.
     for descriptor in (lock, started, *watched):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
     isolated = isolate()
     try:
-        asyncio.run(Guardian(run_dir, lock, isolated=isolated, watched=watched).serve(started))
-        shutil.rmtree(run_dir, ignore_errors=True)
-        leave_root(run_dir.parent)
+        # What is left is swept by who finds the lock free, and it finds it by the directory.
+        if asyncio.run(Guardian(run_dir, lock, isolated=isolated, watched=watched).serve(started)):
+            shutil.rmtree(run_dir, ignore_errors=True)
+            leave_root(run_dir.parent)
     except BaseException:  # noqa: BLE001 - the process is about to end; its log is all there is
-        # What is left is swept by who finds the lock free.
         traceback.print_exc()
     finally:
         # The thread that waits for holders may still be in its system call.

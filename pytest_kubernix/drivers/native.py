@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..binaries import Executables, find_executables
-from ..boot import wire
+from ..boot import linux, silence, wire
 from ..boot.client import GuardianClient
 from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET
 from ..config import ClusterConfig
 from ..errors import ClusterGone, ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan.model import Plan
-from ..sharing.running import difference, how_to_remove
+from ..sharing.running import difference, how_to_mend, how_to_remove
 from ..store.client import EtcdClient
 from . import machine
 from .base import BootOptions, Driver, RunningCluster, State
@@ -86,7 +86,7 @@ class NativeDriver(Driver):
                     options.progress(f"replacing cluster {options.share.name}: {sick}")
                     guardian.stop()
                     return None
-                guardian.connection.request({"op": "keep"}, timeout=GRACE)
+                boot.keep()
             return cluster
         except ClusterGone:
             guardian.leave()
@@ -130,7 +130,7 @@ class _Boot:
             self._prepare_next_boots()
             with self._telling_everybody():
                 self._options.prepare(cluster)
-            self._request({"op": "publish"})
+            self._request({"op": "publish"}, at_least=GRACE)
         return cluster
 
     def until_booted(self) -> dict[str, Any]:
@@ -220,22 +220,23 @@ class _Boot:
                 self._request({"op": "give_up", "error": wire.pack(told)})
             raise
 
-    def _request(self, message: dict[str, Any]) -> dict[str, Any]:
+    def keep(self) -> None:
+        """Let the cluster stay when nobody holds it."""
+        self._request({"op": "keep"}, at_least=GRACE)
+
+    def _request(self, message: dict[str, Any], at_least: float = 0.1) -> dict[str, Any]:
         connection = self._guardian.connection
         try:
             return connection.request(
-                message, on_event=self._on_event, timeout=max(0.1, self._deadline - time.monotonic())
+                message, on_event=self._on_event, timeout=max(at_least, self._deadline - time.monotonic())
             )
         except TimeoutError:
             late = f"the cluster was not ready within {self._config.boot_timeout:g} s: "
             state, charge = (connection.last_state.get(key, "") for key in ("state", "charge"))
-            if charge in (self._options.share.who, ""):
-                # Whoever boots hears of a boot that takes too long, from the guardian.
-                raise KubernixError(
-                    late + connection.whose_silence(),
-                    hint=f"Let it go on if it was stopped (SIGCONT); or end it: "
-                    f"{how_to_remove(self._guardian.run_dir)}",
-                ) from None
+            # Whoever boots hears of a boot that takes too long, from the guardian.
+            if charge in (self._options.share.who, "") or linux.is_stopped(connection.guardian):
+                why = silence.describe(connection)
+                raise KubernixError(late + why, hint=how_to_mend(self._guardian.run_dir)) from None
             raise KubernixError(
                 f"{late}it is {state}, and {charge} is in charge of it",
                 hint="If that process is stopped or stuck, end it: another one takes over.",

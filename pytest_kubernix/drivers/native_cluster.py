@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..boot import silence
 from ..boot.client import GuardianClient
 from ..boot.connection import Connection
 from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, GUARDIAN_LOG
@@ -17,6 +18,7 @@ from ..boot.wire import COMMAND_TIMEOUT, RESTART_TIMEOUT
 from ..errors import ClusterGone, KubernixError
 from ..handle import ClusterHandle, Death
 from ..plan.context import SYSTEM_PATH
+from ..sharing.running import how_to_mend
 from .base import Diagnostics, RunningCluster, State, Status
 from .spares import Spares
 
@@ -112,6 +114,7 @@ class NativeCluster(RunningCluster):
             return self._guardian.connection.request(request, timeout=timeout)
         except TimeoutError:
             raise KubernixError(
-                f"the guardian of cluster {self._guardian.cluster_id} did not answer within {timeout:g} s",
-                hint=f"It is stopped, or the machine is; its log: {self._guardian.run_dir / GUARDIAN_LOG}",
+                f"the guardian of cluster {self._guardian.cluster_id} did not answer within {timeout:g} s: "
+                + silence.describe(self._guardian.connection),
+                hint=how_to_mend(self._guardian.run_dir),
             ) from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..boot import silence
 from ..boot.connection import Connection
 from ..boot.rundir import CONTROL_SOCKET, HANDLE, NAME, default_root, run_dirs
 from ..boot.sweep import is_held
@@ -77,16 +79,7 @@ def running(root: Path | None = None) -> list[RunningInfo]:
 
 
 def _look(run_dir: Path) -> RunningInfo:
-    connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name)
-    trouble = ""
-    try:
-        status = connection.request({"op": "status"}, timeout=ASK_TIMEOUT)
-    except TimeoutError:
-        holders = ["somebody"] if is_held(run_dir) else []
-        status = {"state": "silent", "holders": holders, "kept": False, "spare": False}
-        trouble = f"{connection.whose_silence()}; to end it: {how_to_remove(run_dir)}"
-    finally:
-        connection.close()
+    status, trouble = _status(run_dir)
     handle = run_dir / HANDLE
     name = run_dir / NAME
     return RunningInfo(
@@ -101,6 +94,25 @@ def _look(run_dir: Path) -> RunningInfo:
         trouble=trouble,
         handle=ClusterHandle.from_json(handle.read_text()) if handle.exists() else None,
     )
+
+
+def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
+    """What a guardian says of its cluster, and why it says nothing."""
+    try:
+        connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name, ASK_TIMEOUT)
+    except ClusterGone:
+        raise
+    except KubernixError as error:
+        trouble = str(error)
+    else:
+        with contextlib.closing(connection):
+            try:
+                return connection.request({"op": "status"}, timeout=ASK_TIMEOUT), ""
+            except TimeoutError:
+                trouble = silence.describe(connection)
+    holders = ["somebody"] if is_held(run_dir) else []
+    status = {"state": "silent", "holders": holders, "kept": False, "spare": False}
+    return status, f"{trouble}; to end it: {how_to_remove(run_dir)}"
 
 
 def how_to_reach(handle: ClusterHandle) -> str:
@@ -120,8 +132,13 @@ def how_to_remove(run_dir: Path, name: str = "") -> str:
         run_dir: The cluster's directory.
         name: The name it is kept under; "" has it called by its id.
     """
-    where = f" --root {run_dir.parent}" if run_dir.parent != default_root() else ""
+    where = f" --root {shlex.quote(str(run_dir.parent))}" if run_dir.parent != default_root() else ""
     return f"pytest-kubernix down {name or run_dir.name}{where}"
+
+
+def how_to_mend(run_dir: Path) -> str:
+    """What to do about a guardian that does not answer."""
+    return f"Let it go on if it was stopped (SIGCONT); or end it: {how_to_remove(run_dir)}"
 
 
 def find(word: str, root: Path | None = None) -> RunningInfo:

@@ -1,5 +1,5 @@
 """Share: by what name processes find each other's cluster, and who they are.
-Pure: read from options and from what pytest-xdist tells its workers."""
+Read from options and from what pytest-xdist tells its workers; nothing is started or touched."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Share:
             return named(f"{self.name}-{configuration}", self.who) if changed else self
         return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
 
-    def meeting(self, root: Path | None = None) -> Meeting:
+    def meeting(self, root: Path | None) -> Meeting:
         """Where those who share it meet.
 
         Args:

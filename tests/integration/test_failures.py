@@ -121,14 +121,17 @@ def test_a_guardian_that_is_stopped_while_it_boots_is_named(folder: Path, monkey
     with ThreadPoolExecutor(1) as pool:
         guardian = pool.submit(stop)
         with pytest.raises(KubernixError) as raised:
-            boot(Scripted("sleepy", "echo yawn; exec sleep 60"), boot_timeout=2, root=folder)
-    stopped = f"the cluster was not ready within 2 s: its guardian (process {guardian.result()}) is stopped"
-    assert stopped in str(raised.value)
-    command = re.search(r"end it: pytest-kubernix (.*)", str(raised.value))
-    assert command
+            boot(Scripted("sleepy", "echo yawn; exec sleep 60"), boot_timeout=4, root=folder)
     monkeypatch.setattr("pytest_kubernix.sharing.running.ASK_TIMEOUT", 0.3)
-    assert main(shlex.split(command[1])) == 0
-    assert not list(folder.iterdir())
+    try:
+        stopped = f"the cluster was not ready within 4 s: its guardian (process {guardian.result()}) is stopped"
+        assert stopped in str(raised.value)
+        command = re.search(r"end it: pytest-kubernix (.*)", str(raised.value))
+        assert command
+        assert main(shlex.split(command[1])) == 0
+        assert not list(folder.iterdir())
+    finally:
+        main(["down", "--all", "--root", str(folder)])
 
 
 def test_a_component_that_dies_after_it_was_ready_fails_the_boot() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kubernix.boot.client import GuardianClient
 from pytest_kubernix.cli import main
 from pytest_kubernix.sharing.running import find, running
 
@@ -161,7 +162,25 @@ def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
     for command in ("list", "gc"):
         assert main([command, where]) == 0
         assert trouble in capsys.readouterr().err
-    assert main(["down", "--all", where]) == 0
+    # Nobody else's share of it is asked for.
+    holder = GuardianClient.join(info.run_dir)
+    assert main(["down", info.cluster_id, where]) == 0
     assert f"{info.cluster_id} is gone" in capsys.readouterr().err
+    assert not info.run_dir.exists()
+    holder.leave()
     changes = settled(before)
     assert not changes, report(changes)
+
+
+def test_a_killed_cluster_can_be_had_again_at_once(root: Path) -> None:
+    """Whoever asks for a name whose guardian was killed a moment ago gets a new one, with nothing of the old."""
+    assert main(["up", "dev", "--nodes=1", f"--root={root}"]) == 0
+    first = find("dev", root)
+    assert first.handle
+    os.kill(guardian_of(first.run_dir), signal.SIGKILL)
+    assert main(["up", "dev", "--nodes=1", f"--root={root}"]) == 0
+    second = find("dev", root)
+    assert second.handle
+    assert second.run_dir == first.run_dir
+    assert second.state == "ready"
+    assert second.handle.server != first.handle.server

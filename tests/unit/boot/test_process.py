@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from pytest_kubernix.boot.locks import try_lock
 from pytest_kubernix.boot.logs import tail
 from pytest_kubernix.boot.process import Spawner
 from pytest_kubernix.errors import ComponentError
@@ -115,3 +117,24 @@ def test_the_tail_of_a_log_is_its_end(tmp_path: Path) -> None:
     log.write_text("".join(f"line {number}\n" for number in range(100_000)))
     assert tail(log, 2) == "line 99998\nline 99999"
     assert tail(tmp_path / "none") == ""
+
+
+def test_what_a_child_shares_is_held_until_it_is_dead(tmp_path: Path) -> None:
+    """A lock that children share is free when the last of them is dead, and not when its owner is."""
+    ours, others = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(2))
+
+    async def scenario() -> None:
+        spawner = Spawner(shared=(ours,))
+        spawner.watch()
+        assert try_lock(ours)
+        child = spawner.spawn("sleep", ["sleep", "60"], env=ENV, log=None)
+        os.close(ours)
+        assert not try_lock(others)
+        child.signal(signal.SIGKILL)
+        await child.exited
+        assert try_lock(others)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        os.close(others)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix.boot.client import Holder
-from pytest_kubernix.boot.rundir import GUARDIAN_LOCK, HOLDERS_LOCK
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.boot.locks import tried
+from pytest_kubernix.boot.rundir import GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, NAME, START_LOCK
+from pytest_kubernix.boot.sweep import clear, is_held, sweep
 
 
 def cluster(root: Path, cluster_id: str) -> Path:
@@ -76,3 +77,26 @@ def test_nothing_to_sweep_is_no_error(tmp_path: Path, root: str) -> None:
     """A root that doesn't exist, or is no directory, has no dead clusters."""
     (tmp_path / "file").touch()
     assert sweep(tmp_path / root) == []
+
+
+def test_a_successor_begins_with_nothing(tmp_path: Path) -> None:
+    """What a cluster left where others meet for the next one is removed; what is theirs, locks and name, stays."""
+    run_dir = cluster(tmp_path, "aaaaaaaa")
+    for name in (NAME, START_LOCK, HANDLE):
+        (run_dir / name).touch()
+    (run_dir / "link").symlink_to(tmp_path)
+    clear(run_dir)
+    assert {path.name for path in run_dir.iterdir()} == {GUARDIAN_LOCK, HOLDERS_LOCK, NAME, START_LOCK}
+    assert tmp_path.exists()
+
+
+def test_only_those_who_share_hold(tmp_path: Path) -> None:
+    """A guardian that keeps everybody out of a cluster that is about to end does not hold it."""
+    run_dir = cluster(tmp_path, "aaaaaaaa")
+    assert not is_held(run_dir)
+    holder = Holder(run_dir)
+    assert is_held(run_dir)
+    holder.release()
+    with tried(run_dir / HOLDERS_LOCK) as free:
+        assert free
+        assert not is_held(run_dir)

@@ -17,30 +17,30 @@ def worker(number: int, run: str = "abc", **more: Any) -> dict[str, Any]:
 
 def test_workers_of_one_run_meet() -> None:
     """All workers of a run arrive at one cluster, workers of another run at another."""
-    first, second = (share_of(worker(number), scope="session").meeting() for number in (0, 1))
+    first, second = (share_of(worker(number), scope="session").meeting(None) for number in (0, 1))
     assert first.cluster_id == second.cluster_id != ""
     assert first.who != second.who
-    assert share_of(worker(0, run="xyz"), scope="session").meeting().cluster_id != first.cluster_id
+    assert share_of(worker(0, run="xyz"), scope="session").meeting(None).cluster_id != first.cluster_id
 
 
 def test_configurations_are_apart() -> None:
     """Two configurations of one run are two clusters; asking for one twice is one."""
     share = share_of(worker(0), scope="session")
     one, other = share.of("digest1", changed=False), share.of("digest2", changed=True)
-    assert one.meeting().cluster_id != other.meeting().cluster_id
-    assert one.meeting() == share.of("digest1", changed=False).meeting()
+    assert one.meeting(None).cluster_id != other.meeting(None).cluster_id
+    assert one.meeting(None) == share.of("digest1", changed=False).meeting(None)
 
 
 @pytest.mark.parametrize("share", [share_of(None, scope="session"), share_of(worker(0), scope="worker")])
 def test_who_is_alone_meets_nobody(share: Share) -> None:
     """Without workers, and with scope=worker, a cluster is one process's own."""
-    assert share.of("digest", changed=False).meeting().cluster_id == ""
+    assert share.of("digest", changed=False).meeting(None).cluster_id == ""
 
 
 def test_a_private_cluster_is_nobody_elses() -> None:
     """What the factory makes for one caller is not met by others, named run or not."""
-    assert share_of(worker(0), scope="session").alone().meeting().cluster_id == ""
-    assert named("dev", "me").alone().meeting().cluster_id == ""
+    assert share_of(worker(0), scope="session").alone().meeting(None).cluster_id == ""
+    assert named("dev", "me").alone().meeting(None).cluster_id == ""
 
 
 def test_only_a_controller_of_this_machine_is_watched() -> None:
@@ -53,11 +53,11 @@ def test_only_a_controller_of_this_machine_is_watched() -> None:
 def test_a_name_leads_to_one_cluster_from_everywhere() -> None:
     """Every run, and the command line, find a named cluster; other configurations have names of their own."""
     from_run = share_of(worker(0), scope="session", reuse="dev").of("digest", changed=False)
-    assert from_run.meeting().cluster_id == named("dev", "the command line").meeting().cluster_id
-    assert from_run.meeting().name == "dev"
+    assert from_run.meeting(None).cluster_id == named("dev", "the command line").meeting(None).cluster_id
+    assert from_run.meeting(None).name == "dev"
     changed = share_of(worker(0), scope="session", reuse="dev").of("digest", changed=True)
-    assert changed.meeting().name == "dev-digest"
-    alone = [share_of(worker(number), scope="worker", reuse="dev").meeting() for number in (0, 1)]
+    assert changed.meeting(None).name == "dev-digest"
+    alone = [share_of(worker(number), scope="worker", reuse="dev").meeting(None) for number in (0, 1)]
     assert [meeting.name for meeting in alone] == ["dev-gw0", "dev-gw1"]
 
 
@@ -79,4 +79,5 @@ def test_names_of_one_root_mean_nothing_in_another(tmp_path: Path) -> None:
     ids = {named("dev", "me").meeting(root).cluster_id for root in (None, tmp_path / "one", tmp_path / "two")}
     assert len(ids) == 3
     (tmp_path / "same").symlink_to(tmp_path / "one")
-    assert named("dev", "me").meeting(tmp_path / "same").cluster_id in ids
+    one, same = (named("dev", "me").meeting(tmp_path / name) for name in ("one", "same"))
+    assert one == same

@@ -1,0 +1,77 @@
+"""Guardians that do not answer: what can be said of them, and how to end them.
+A stopped process can't end its cluster; the kernel can, by ending the guardian."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+from ..errors import ClusterGone, KubernixError
+from . import linux
+from .connection import Connection
+from .locks import try_lock
+from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, GUARDIAN_LOG, leave_root
+from .sweep import remove
+
+# Machines swap; who is not stopped gets that long to end its cluster itself.
+ANSWER_TIMEOUT = 10.0
+# To be dead after SIGKILL; the kernel has a whole PID namespace to end.
+DEATH_TIMEOUT = 10.0
+PAUSE = 0.005
+
+
+def describe(connection: Connection) -> str:
+    """A guardian as an error names it that has to explain why no answer came."""
+    how = "is stopped" if linux.is_stopped(connection.guardian) else "does not answer"
+    return f"its guardian (process {connection.guardian}) {how}"
+
+
+def end(run_dir: Path) -> None:
+    """End a cluster whose guardian did not answer, whoever holds it; returns when nothing of it is left.
+
+    Raises:
+        KubernixError: Something is left; it says what.
+    """
+    problems: list[str] = []
+    try:
+        lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        with contextlib.suppress(ClusterGone):
+            _end_guardian(Connection(run_dir / CONTROL_SOCKET, run_dir.name, ANSWER_TIMEOUT))
+        deadline = time.monotonic() + DEATH_TIMEOUT
+        # Its children share it, so it is free when all of them are dead.
+        while not try_lock(lock):
+            if time.monotonic() > deadline:
+                log = run_dir / GUARDIAN_LOG
+                raise KubernixError(f"cluster {run_dir.name} has not ended within {DEATH_TIMEOUT:g} s; see {log}")
+            time.sleep(PAUSE)
+        remove(run_dir, problems.append)
+    finally:
+        os.close(lock)
+    leave_root(run_dir.parent)
+    if problems:
+        raise KubernixError("\n".join(problems))
+
+
+def _end_guardian(connection: Connection) -> None:
+    with contextlib.closing(connection):
+        if not connection.guardian:
+            name = connection.cluster_id
+            raise KubernixError(f"the guardian of cluster {name} is in a PID namespace that can't be seen from here")
+        if not linux.is_stopped(connection.guardian):
+            with contextlib.suppress(TimeoutError, KubernixError):
+                connection.request({"op": "stop"}, timeout=ANSWER_TIMEOUT)
+                return
+        with contextlib.suppress(ProcessLookupError):
+            process = os.pidfd_open(connection.guardian)
+            try:
+                # As long as it has not hung up it lives, so this is no other's PID.
+                if not connection.hung_up():
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            finally:
+                os.close(process)
