@@ -41,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pytest-kubernix", description="Real Kubernetes clusters for tests.")
+    parser = argparse.ArgumentParser(
+        prog="pytest-kubernix", description="Real Kubernetes clusters for tests.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", help="boot a cluster and leave it running under a name")
+    up = commands.add_parser("up", help="boot a cluster and leave it running under a name", allow_abbrev=False)
     up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
     up.add_argument("--nodes", type=parsing.whole, default=1, help="number of nodes (default: 1); 0 is none")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
@@ -57,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(up)
     up.set_defaults(run=_up)
 
-    down = commands.add_parser("down", help="end a cluster that was left running")
+    down = commands.add_parser("down", help="end a cluster that was left running", allow_abbrev=False)
     down.add_argument("name", nargs="*", help=f"names or ids, as `list` shows them (default: {DEFAULT_NAME})")
     down.add_argument(
         "--all",
@@ -67,24 +69,28 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(down)
     down.set_defaults(run=_down)
 
-    listing = commands.add_parser("list", help="list the running clusters of this user")
+    listing = commands.add_parser("list", help="list the running clusters of this user", allow_abbrev=False)
     listing.add_argument("--json", action="store_true", help="for scripts")
     _add_root(listing)
     listing.set_defaults(run=_list)
 
-    gc = commands.add_parser("gc", help="remove what clusters left that were killed")
+    gc = commands.add_parser("gc", help="remove what clusters left that were killed", allow_abbrev=False)
     _add_root(gc)
     gc.set_defaults(run=_gc)
 
-    build = commands.add_parser("build", help="build the executables, unless they are there")
+    build = commands.add_parser("build", help="build the executables, unless they are there", allow_abbrev=False)
     _add_version(build, several=True)
     build.set_defaults(run=_build)
 
-    doctor = commands.add_parser("doctor", help="say what works on this machine, and what is missing")
+    doctor = commands.add_parser(
+        "doctor", help="say what works on this machine, and what is missing", allow_abbrev=False
+    )
     _add_version(doctor)
     doctor.set_defaults(run=_doctor)
 
-    versions = commands.add_parser("versions", help="list the versions of Kubernetes that can be had")
+    versions = commands.add_parser(
+        "versions", help="list the versions of Kubernetes that can be had", allow_abbrev=False
+    )
     versions.set_defaults(run=_versions)
     return parser
 
@@ -169,14 +175,14 @@ def _down(arguments: argparse.Namespace) -> int:
     if arguments.all:
         # A silent guardian can't say whether it keeps its cluster; if nobody holds it, nobody uses it.
         there = running(arguments.root)
-        wanted = [info for info in there if info.kept or info.spare or (info.trouble and not info.holders)]
+        wanted = [info for info in there if info.kept or info.spare or (info.state == "silent" and not info.holders)]
     else:
         wanted = [find(word, arguments.root) for word in arguments.name or [DEFAULT_NAME]]
     for info in wanted:
         name = info.name or info.cluster_id
         if info.holders:
             _say(f"{name} was held by {', '.join(info.holders)}")
-        if info.trouble:
+        if info.state == "silent":
             silence.end(info.run_dir)
         else:
             GuardianClient.join(info.run_dir).stop()

@@ -36,7 +36,9 @@ def pytest_kubernix_components(registry: ComponentRegistry, config: ClusterConfi
 def pytest_kubernix_cluster_ready(cluster: Cluster) -> None:
     """Prepare a cluster that has just become ready, before any test sees it.
 
-    An error raised here stops the cluster and fails the tests that asked for it.
+    Called once for each cluster that a run boots, by one of its workers; and once in each run for one that
+    `--kubernix-reuse` finds, so it should do no harm to do it again, as with `kubectl apply`. An error raised here
+    fails the tests that asked for the cluster, and stops it unless it was found.
     """
 
 

@@ -15,8 +15,11 @@ KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
 def is_manifest(text: str) -> bool:
-    """Whether a text is a manifest, or the path of one; otherwise it names a resource."""
-    return _is_content(text) or text.endswith((".yaml", ".yml", ".json"))
+    """Whether a text is a manifest, or the path of one; otherwise it names a resource.
+
+    A directory's path is known by its slash: its name alone may be that of a kind.
+    """
+    return _is_content(text) or text.endswith((".yaml", ".yml", ".json", "/")) or text.startswith(("/", "./", "../"))
 
 
 def arguments(what: Manifest) -> tuple[list[str | Path], str | None]:

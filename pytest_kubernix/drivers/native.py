@@ -11,10 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from ..binaries import Executables, find_executables
 from ..boot import linux, silence, wire
 from ..boot.client import GuardianClient
-from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET
+from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, PREPARED, PREPARING_LOCK
 from ..config import ClusterConfig
 from ..errors import ClusterGone, ConfigError, KubernixError
 from ..handle import ClusterHandle
@@ -87,6 +89,7 @@ class NativeDriver(Driver):
                     guardian.stop()
                     return None
                 boot.keep()
+                boot.prepare_found(cluster)
             return cluster
         except ClusterGone:
             guardian.leave()
@@ -130,6 +133,7 @@ class _Boot:
             self._prepare_next_boots()
             with self._telling_everybody():
                 self._options.prepare(cluster)
+                self._note_preparation()
             self._request({"op": "publish"}, at_least=GRACE)
         return cluster
 
@@ -156,6 +160,30 @@ class _Boot:
         except (KubernixError, OSError) as error:
             self._options.progress(f"later boots will be no faster: {error}")
 
+    def prepare_found(self, cluster: NativeCluster) -> None:
+        """Prepare a cluster that was running already, once in each test run: its suite may be another one by now."""
+        if not self._options.share.run:
+            return
+        lock = FileLock(self._guardian.run_dir / PREPARING_LOCK, timeout=self._config.boot_timeout)
+        try:
+            with lock:
+                if self._options.share.run not in self._preparations():
+                    self._options.prepare(cluster)
+                    self._note_preparation()
+        except Timeout:
+            raise KubernixError(
+                f"cluster {self._options.share.name}: another process has been preparing it for "
+                f"{self._config.boot_timeout:g} s (pytest_kubernix_cluster_ready)"
+            ) from None
+
+    def _preparations(self) -> list[str]:
+        record = self._guardian.run_dir / PREPARED
+        return record.read_text().splitlines() if record.exists() else []
+
+    def _note_preparation(self) -> None:
+        with (self._guardian.run_dir / PREPARED).open("a") as record:
+            record.write(f"{self._options.share.run}\n")
+
     def check_reused(self, cluster: NativeCluster) -> str:
         """Why a cluster that was running already will not do any more, or "".
 
@@ -168,7 +196,7 @@ class _Boot:
             raise ConfigError(
                 "reuse",
                 name,
-                "the running cluster of that name is another one:\n  "
+                "the running cluster of that name is another one than options, marker or kubernix_config ask for:\n  "
                 + "\n  ".join(lines)
                 + "\nallowed is the same configuration; or end that cluster: "
                 + how_to_remove(self._guardian.run_dir, name),

@@ -14,7 +14,7 @@ from .. import manifests
 from ..manifests import Manifest
 from . import waiting
 from .process import KubectlResult, failure
-from .runner import Runner
+from .runner import Runner, one_word
 
 CRD_TIMEOUT = 30.0
 """Seconds for a CRD to be served, where a call gives no limit of its own."""
@@ -41,8 +41,8 @@ class Kubectl(Runner):
             KubectlError: There is no such object or kind, or it may not be read.
         """
         __tracebackhide__ = True
-        args = ["get", kind, *([name] if name else []), "--output=json"]
-        args += [f"--selector={selector}"] if selector else []
+        one_word(".get", kind)
+        args = ["get", kind, *([name] if name else []), "--output=json", *_selected(selector)]
         args += ["--all-namespaces"] if all_namespaces else []
         found: dict[str, Any] = json.loads(self(*args, namespace=namespace).stdout)
         return found
@@ -119,6 +119,7 @@ class Kubectl(Runner):
             KubectlError: There is no such object, or the API server refused the change.
         """
         __tracebackhide__ = True
+        one_word(".patch", resource)
         args = ["patch", resource, f"--type={type}", f"--patch={json.dumps(change)}"]
         args += [f"--subresource={subresource}"] if subresource else []
         return self(*args, namespace=namespace, timeout=timeout)
@@ -150,11 +151,12 @@ class Kubectl(Runner):
         """
         __tracebackhide__ = True
         if isinstance(what, str) and not manifests.is_manifest(what):
+            one_word(".delete", what)
             args: list[str | Path] = [what, *([name] if name else [])]
             stdin = None
         else:
             args, stdin = manifests.arguments(what)
-        args += [f"--selector={selector}"] if selector else []
+        args += _selected(selector)
         flags = [f"--ignore-not-found={str(missing_ok).lower()}", f"--wait={str(wait).lower()}"]
         return self("delete", *args, *flags, namespace=namespace, stdin=stdin, timeout=timeout)
 
@@ -237,6 +239,7 @@ class Kubectl(Runner):
             tail: Only so many lines from the end.
         """
         __tracebackhide__ = True
+        one_word(".logs", resource)
         args = ["logs", resource, *([f"--container={container}"] if container else [])]
         args += ["--previous"] if previous else []
         args += [f"--tail={tail}"] if tail is not None else []
@@ -264,6 +267,8 @@ class Kubectl(Runner):
             timeout: Limit in seconds.
         """
         __tracebackhide__ = True
+        if len(command) == 1:
+            one_word(f".exec({pod!r}, …)", command[0])
         args = ["exec", pod, *([f"--container={container}"] if container else [])]
         args += ["--stdin"] if stdin is not None else []
         return self(*args, "--", *command, namespace=namespace, stdin=stdin, check=check, timeout=timeout)
@@ -311,3 +316,9 @@ class Kubectl(Runner):
 
         args = ("port-forward", "--address=127.0.0.1", resource, f":{port}")
         return Forward(self._command(args, namespace), timeout)
+
+
+def _selected(selector: str | None) -> list[str]:
+    if not isinstance(selector, (str, type(None))):
+        raise TypeError(f'selector={selector!r}: allowed is a text, such as "app=web,tier!=db"')
+    return [f"--selector={selector}"] if selector else []

@@ -82,12 +82,15 @@ class Runner:
 
         Raises:
             KubectlError: It failed (unless `check=False`), or its time was up (always; `returncode` is None).
+            TypeError: An argument is neither a text nor a path.
             ValueError: The first argument is several words, or the limit is no number.
         """
         __tracebackhide__ = True
-        if args and isinstance(args[0], str) and len(args[0].split()) > 1:
-            words = ", ".join(f'"{word}"' for word in args[0].split())
-            raise ValueError(f"kubectl({args[0]!r}): each word is an argument of its own: kubectl({words})")
+        for arg in args:
+            if not isinstance(arg, (str, Path)):
+                raise TypeError(f"kubectl({arg!r}): allowed are texts and paths, each an argument of its own")
+        if args:
+            one_word("kubectl", args[0])
         limit = seconds(self.timeout if timeout is None else timeout)
         result = run(self._command(args, namespace), stdin=stdin, limit=limit)
         if check and result.returncode != 0:
@@ -100,3 +103,15 @@ class Runner:
         command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
         command += [f"--namespace={where}"] if where else []
         return [*command, *map(str, args)]
+
+
+def one_word(method: str, word: str | Path) -> None:
+    """Refuse what was typed as for a shell: kubectl would look for a kind or command with spaces in its name.
+
+    Raises:
+        ValueError: There are several words.
+    """
+    words = str(word).split()
+    if isinstance(word, str) and len(words) > 1:
+        apart = ", ".join(f'"{each}"' for each in words)
+        raise ValueError(f"{method}({word!r}): each word is an argument of its own: {method}({apart})")

@@ -33,11 +33,12 @@ class RunningInfo:
         cluster_id: Its id.
         name: The name it is kept under, or "".
         run_dir: Its directory.
-        state: "ready", "booting", …; or "silent" when its guardian does not answer.
+        state: "ready", "booting", …; "not ready" with a component that does not run; "silent" when its guardian
+            does not answer.
         holders: Who holds it.
         kept: Whether it stays when nobody does.
         spare: Whether it waits for somebody to take it.
-        trouble: Why its guardian is silent, and what to do, or "".
+        trouble: Why it is not ready or silent, and what to do, or "".
         handle: How to reach it, once it is ready.
     """
 
@@ -107,7 +108,7 @@ def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
     else:
         with contextlib.closing(connection):
             try:
-                return connection.request({"op": "status"}, timeout=ASK_TIMEOUT), ""
+                return _judged(connection.request({"op": "status"}, timeout=ASK_TIMEOUT))
             except TimeoutError:
                 trouble = silence.describe(connection)
     holders = ["somebody"] if is_held(run_dir) else []
@@ -115,14 +116,27 @@ def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
     return status, f"{trouble}; to end it: {how_to_remove(run_dir)}"
 
 
+def _judged(status: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    components = status.get("components", {})
+    broken = [f"{name} is {state}" for name, state in components.items() if state != "running"]
+    if status["state"] == "ready" and broken:
+        return {**status, "state": "not ready"}, ", ".join(broken)
+    return status, ""
+
+
 def how_to_reach(handle: ClusterHandle) -> str:
     """Lines that say how to reach a cluster that stays, and how to remove it."""
     assert handle.run_dir
     return (
-        f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {len(handle.nodes)} nodes) is left running\n"
+        f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {count(len(handle.nodes))}) is left running\n"
         f"  reach it:  export KUBECONFIG={handle.kubeconfig} PATH={handle.kubectl.parent}:$PATH\n"
         f"  remove it: {how_to_remove(handle.run_dir)}"
     )
+
+
+def count(nodes: int) -> str:
+    """So many nodes, in words."""
+    return f"{nodes} node{'' if nodes == 1 else 's'}" if nodes else "no nodes"
 
 
 def how_to_remove(run_dir: Path, name: str = "") -> str:

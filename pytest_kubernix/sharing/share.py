@@ -23,12 +23,14 @@ class Share:
         who: This process as others are told of it, such as "gw3 (pid 4711)".
         controller: PID of the process that outlives the workers, or 0; the cluster lives as long as it does.
         name: Name under which it is left running and found again, or "".
+        run: The test run that this process is part of, or "".
     """
 
     key: str = ""
     who: str = ""
     controller: int = 0
     name: str = ""
+    run: str = ""
 
     def of(self, configuration: str, *, changed: bool) -> Share:
         """The share of one configuration's cluster among those of a test run.
@@ -40,7 +42,7 @@ class Share:
         if self.name:
             # The suite's own cluster goes by the plain name: asking for another configuration under it is
             # a mismatch to be told, not another cluster.
-            return named(f"{self.name}-{configuration}", self.who) if changed else self
+            return named(f"{self.name}-{configuration}", self.who, self.run) if changed else self
         return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
 
     def meeting(self, root: Path | None) -> Meeting:
@@ -59,14 +61,15 @@ class Share:
         return Share(who=self.who)
 
 
-def named(name: str, who: str) -> Share:
+def named(name: str, who: str, run: str = "") -> Share:
     """The share of a cluster that is left running under a name.
 
     Args:
         name: As users type it.
         who: This process as others are told of it.
+        run: The test run that it is part of, or "".
     """
-    return Share(f"{os.getuid()}/named/{name}", who, name=name)
+    return Share(f"{os.getuid()}/named/{name}", who, name=name, run=run)
 
 
 def share_of(worker_input: dict[str, Any] | None, *, scope: str, reuse: str = "") -> Share:
@@ -81,7 +84,8 @@ def share_of(worker_input: dict[str, Any] | None, *, scope: str, reuse: str = ""
     worker = worker_input.get("workerid", "worker") if worker_input else ""
     who = f"{worker or 'pytest'} (pid {pid})"
     if reuse:
-        return named(f"{reuse}-{worker}" if worker and scope == "worker" else reuse, who)
+        run = str(worker_input["testrunuid"]) if worker_input else f"pid {pid}"
+        return named(f"{reuse}-{worker}" if worker and scope == "worker" else reuse, who, run)
     if not worker_input or scope == "worker":
         return Share(who=who)
     controller = worker_input.get("kubernix_controller", 0)

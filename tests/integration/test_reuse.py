@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,10 +82,37 @@ def test_break(kubernix):
 """
     )
     first = run(suite, root, "--kubernix-reuse=dev", "-s")
+    info = find("dev", root)
+    assert (info.state, info.trouble) == ("not ready", "kube-scheduler is dead")
     second = run(suite, root, "--kubernix-reuse=dev", "-s", "-k", "which")
     second.assert_outcomes(passed=1, deselected=1)
     second.stdout.fnmatch_lines(["*replacing cluster dev: kube-scheduler is dead*"])
     assert uid(second) != uid(first)
+
+
+def test_a_cluster_that_is_found_is_prepared_once_a_run(suite: pytest.Pytester, root: Path) -> None:
+    """What a suite does to its cluster is done by one worker of each run, also to a cluster that was there before."""
+    assert main(["up", "dev", "--nodes=0", f"--root={root}"]) == 0
+    suite.makeconftest(
+        """
+        def pytest_kubernix_cluster_ready(cluster):
+            cluster.kubectl("create", "namespace", "--output=name", f"by-{len(cluster.kubectl.get('ns')['items'])}")
+        """
+    )
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_a(kubernix, n):
+            names = [item["metadata"]["name"] for item in kubernix.kubectl.get("ns")["items"]]
+            print("prepared", [name for name in names if name.startswith("by-")])
+        """
+    )
+    for expected in (["by-4"], ["by-4", "by-5"]):
+        result = run(suite, root, "--kubernix-reuse=dev", "-n2", "-rP")
+        result.assert_outcomes(passed=4)
+        assert result.stdout.str().count(f"prepared {expected}") == 4
 
 
 def test_a_failure_keeps_the_cluster_and_says_how_to_reach_it(suite: pytest.Pytester, root: Path) -> None:
@@ -92,9 +120,24 @@ def test_a_failure_keeps_the_cluster_and_says_how_to_reach_it(suite: pytest.Pyte
     suite.makepyfile("def test_a(kubernix): pass")
     run(suite, root, "--kubernix-keep=on-failure").assert_outcomes(passed=1)
     assert running(root) == []
-    suite.makepyfile("def test_a(kubernix): assert False")
+    suite.makepyfile(
+        """
+        def test_a(kubernix, kubernix_namespace):
+            kubernix.kubectl("create", "configmap", "evidence", namespace=kubernix_namespace)
+            assert False
+
+        def test_b(kubernix_namespace):
+            pass
+        """
+    )
     result = run(suite, root, "--kubernix-keep=on-failure")
     (kept,) = running(root)
+    assert kept.handle
+    told = re.findall(r"namespace (\S+) is as test_\S+::(\S+) left it", result.stdout.str())
+    assert [test for _, test in told] == ["test_a"]
+    evidence = ["get", "configmap", "evidence", "--output=name", f"--namespace={told[0][0]}"]
+    environment = {"KUBECONFIG": str(kept.handle.kubeconfig)}
+    assert subprocess.check_output([kept.handle.kubectl, *evidence], env=environment) == b"configmap/evidence\n"
     result.stdout.fnmatch_lines(
         [
             f"*cluster {kept.cluster_id} * is left running*",

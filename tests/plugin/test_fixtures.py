@@ -127,7 +127,9 @@ def test_a_failing_ready_hook_stops_the_cluster(
     suite.makepyfile("def test_a(kubernix): pass")
     result = suite.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*the ready hook failed*"])
+    failed = "pytest_kubernix_cluster_ready (*fake_driver.py:112) failed: RuntimeError: the ready hook failed"
+    result.stdout.fnmatch_lines([failed])
+    result.stdout.no_fnmatch_line("*factory.py*")
     # Nobody got to see it, so there is nothing to look at a last time.
     assert events() == [event for event in ONE_BOOT if not event.startswith("stopping")]
 

@@ -114,6 +114,7 @@ def test_the_test_is_called_by_what_it_asks_for(suite: pytest.Pytester) -> None:
         ("kubernix(k8s_version=1.30)", "@pytest.mark.kubernix(k8s_version=1.3): allowed is a version as text, *"),
         ("kubernix_requires()", "*kubernix_requires(): allowed are version, capability, nodes and reason*"),
         ("kubernix_requires('nodes')", "*requires('nodes'): allowed are version, capability, nodes and reason*"),
+        ("kubernix_requires(capability='node')", "*no such capability; did you mean 'nodes'?"),
         ("kubernix_requires(size=2)", "*requires(size=2): allowed are version, capability, nodes and reason*"),
         ("kubernix_requires(version='1.34')", "*(version='1.34'): allowed are comparisons such as *"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,7 @@ def test_live_lines_pass_the_capture(suite: pytest.Pytester) -> None:
     assert "swallowed" not in lines
     # A line of its own, not the rest of one with dots.
     assert "kubernix: booting Kubernetes 1.36.3 with 1 node (driver fake)" in lines
+    assert re.search(r"^kubernix: pytest_kubernix_cluster_ready took \d\.\d s$", "\n".join(lines), re.MULTILINE)
 
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "no", "tee-sys"])

@@ -24,3 +24,10 @@ def test_a_wrong_version_is_named_once(capsys: pytest.CaptureFixture[str]) -> No
     """The option, the value and what is allowed, none of it twice."""
     assert main(["build", "--k8s-version=1.30"]) == 2
     assert capsys.readouterr().err.startswith("pytest-kubernix: --k8s-version=1.30: not supported; allowed are ")
+
+
+def test_an_option_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half an option is refused, as pytest refuses it: it may come to mean another one."""
+    with pytest.raises(SystemExit):
+        main(["up", "--node=2", "--dry-run"])
+    assert "unrecognized arguments: --node=2" in capsys.readouterr().err

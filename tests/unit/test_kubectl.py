@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,8 @@ def test_delete_takes_manifests_and_names(kubectl: Kubectl, tmp_path: Path) -> N
     flags = ["--ignore-not-found=false", "--wait=true"]
     assert argv(kubectl, kubectl.delete("pod", "a").stdout) == ["delete", "pod", "a", *flags]
     assert argv(kubectl, kubectl.delete("pod/a").stdout) == ["delete", "pod/a", *flags]
+    folder = f"{tmp_path}/"
+    assert argv(kubectl, kubectl.delete(folder).stdout) == ["delete", f"--filename={tmp_path}", *flags]
     assert argv(kubectl, kubectl.delete(POD).stdout) == ["delete", "--filename=-", *flags]
     result = kubectl.delete("pod", selector="app=a", missing_ok=True, wait=False)
     assert argv(kubectl, result.stdout) == [
@@ -192,6 +195,20 @@ def test_words_are_arguments(kubectl: Kubectl) -> None:
     """A whole command line in one text is told apart from a command, with the way to write it."""
     with pytest.raises(ValueError, match=r"'get pods -A'\): each word .*: kubectl\(\"get\", \"pods\", \"-A\"\)$"):
         kubectl("get pods -A")
+    calls: dict[str, list[Any]] = {
+        "get": ["pods -A"],
+        "patch": ["deployment web", {}],
+        "delete": ["pod web"],
+        "logs": ["web -f"],
+        "exec": ["web", "cat /etc/hosts"],
+    }
+    for method, words in calls.items():
+        with pytest.raises(ValueError, match=rf"^\.{method}.*: each word is an argument of its own: "):
+            getattr(kubectl, method)(*words)
+    with pytest.raises(TypeError, match=r"\['get', 'pods'\]\): allowed are texts and paths, each an argument"):
+        kubectl(["get", "pods"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^selector=\{'app': 'a'\}: allowed is a text, such as"):
+        kubectl.get("pods", selector={"app": "a"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^timeout='2s': allowed is a number of seconds$"):
         kubectl("get", timeout="2s")  # type: ignore[arg-type]
 
