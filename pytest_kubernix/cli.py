@@ -207,7 +207,7 @@ def _list(arguments: argparse.Namespace) -> int:
             info.state,
             info.handle.k8s_version if info.handle else "-",
             str(len(info.handle.nodes)) if info.handle else "-",
-            "spare" if info.spare else "yes" if info.kept else "no",
+            "?" if info.state == "silent" else "spare" if info.spare else "yes" if info.kept else "no",
             ", ".join(info.holders) or "-",
         )
         for info in there

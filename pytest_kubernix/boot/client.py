@@ -33,6 +33,7 @@ from .rundir import (
     default_root,
     make_run_dir,
 )
+from .silence import find_stopped
 from .sweep import clear, sweep, sweep_one
 
 # Starting a guardian takes a fraction of a second; whoever holds the lock for longer is stopped or stuck.
@@ -198,8 +199,12 @@ class GuardianClient:
         self.connection.close()
         self._holder.release()
         if self._life >= 0:
+            # One that was killed could not remove its own directory.
+            dead = try_lock(self._life)
             os.close(self._life)
             self._life = -1
+            if dead:
+                sweep_one(self.run_dir)
 
     def stop(self) -> None:
         """End the cluster, whoever else holds it, and return when nothing of it is left.
@@ -215,8 +220,6 @@ class GuardianClient:
         while not try_lock(self._life) and time.monotonic() < deadline:
             time.sleep(PAUSE)
         self.leave()
-        # A guardian that was killed could not remove its own directory.
-        sweep_one(self.run_dir)
 
 
 def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
@@ -317,4 +320,9 @@ def _listens(run_dir: Path, timeout: float) -> bool:
             time.sleep(PAUSE)
         else:
             return True
-    raise KubernixError(f"the guardian in {run_dir} does not listen after {timeout:g} s; end it: kill it, or wait")
+    stopped = find_stopped(run_dir)
+    why = f" (process {stopped}) is stopped, and" if stopped else ""
+    raise KubernixError(
+        f"the guardian of cluster {run_dir.name}{why} has not listened for {timeout:g} s",
+        hint=f"Wait for its end, or end it: pytest-kubernix down {run_dir.name} --root {run_dir.parent}",
+    )

@@ -155,7 +155,10 @@ class PlanLauncher:
         for item in component.objects:
             await self.readiness.create(component.name, item, deadline)
         for copy in component.copies:
-            await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
+            try:
+                await asyncio.to_thread(shutil.copytree, copy.source, copy.path)
+            except OSError as error:
+                raise ComponentError(component.name, f"{copy.source} could not be copied: {error}") from error
 
     async def _spawn_within(self, component: ComponentPlan, *, held: bool = False) -> Process:
         for name in (component.within, *component.requires):

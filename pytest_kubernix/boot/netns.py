@@ -232,7 +232,8 @@ class Namespaces:
             os.close(descriptor)
         self._net.clear()
         self._home.clear()
-        for cgroup in self._cgroups:
+        # The cluster's own last: what a node's leaves of it is somebody else's, and to be told.
+        for cgroup in (*self._cgroups, *{str(Path(cgroup).parent) for cgroup in self._cgroups}):
             problems += cgroups.remove(cgroup)
         self._cgroups.clear()
         return problems

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import ComponentError
 from ..plan.model import ApiObject, Probe
+from . import linux
 from .logs import tail
 from .netns import Namespaces
 from .probe import ApiClient, ask
@@ -88,6 +89,8 @@ class Readiness:
                 raise process.died("before it was ready")
             if not asking.done():
                 seen = self._last_answer.get(name, "no probe was answered")
+                if process and linux.is_stopped(process.pid):
+                    seen = "its process is stopped"
                 raise ComponentError(
                     name,
                     f"not ready within the boot's {deadline.seconds:g} s: {seen}",

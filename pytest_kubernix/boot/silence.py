@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ClusterGone, KubernixError
@@ -29,6 +30,17 @@ def describe(connection: Connection) -> str:
     return f"its guardian (process {connection.guardian}) {how}"
 
 
+def find_stopped(run_dir: Path) -> int:
+    """PID of a guardian that is stopped, found by its command line, since it need not listen yet, or any more; or 0."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            words = (status.parent / "cmdline").read_bytes().split(b"\0")
+            ours = status.stat().st_uid == os.getuid() and any(b"boot.guardian" in word for word in words)
+            if ours and os.fsencode(run_dir) in words and linux.is_stopped(int(status.parent.name)):
+                return int(status.parent.name)
+    return 0
+
+
 def end(run_dir: Path) -> None:
     """End a cluster whose guardian did not answer, whoever holds it; returns when nothing of it is left.
 
@@ -41,8 +53,10 @@ def end(run_dir: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        with contextlib.suppress(ClusterGone):
+        try:
             _end_guardian(Connection(run_dir / CONTROL_SOCKET, run_dir.name, ANSWER_TIMEOUT))
+        except ClusterGone:
+            _kill(find_stopped(run_dir), lambda: bool(find_stopped(run_dir)))
         deadline = time.monotonic() + DEATH_TIMEOUT
         # Its children share it, so it is free when all of them are dead.
         while not try_lock(lock):
@@ -67,11 +81,17 @@ def _end_guardian(connection: Connection) -> None:
             with contextlib.suppress(TimeoutError, KubernixError):
                 connection.request({"op": "stop"}, timeout=ANSWER_TIMEOUT)
                 return
-        with contextlib.suppress(ProcessLookupError):
-            process = os.pidfd_open(connection.guardian)
-            try:
-                # As long as it has not hung up it lives, so this is no other's PID.
-                if not connection.hung_up():
-                    signal.pidfd_send_signal(process, signal.SIGKILL)
-            finally:
-                os.close(process)
+        _kill(connection.guardian, lambda: not connection.hung_up())
+
+
+def _kill(pid: int, lives: Callable[[], bool]) -> None:
+    """Kill a process that is known to live after it was opened, so that it is no other one with its PID."""
+    if not pid:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process = os.pidfd_open(pid)
+        try:
+            if lives():
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)

@@ -156,7 +156,7 @@ class _Boot:
             return
         try:
             with contextlib.closing(EtcdClient(self._guardian.run_dir / ETCD_SOCKET)) as etcd:
-                data.make(etcd, self._executables["etcd"])
+                data.make(etcd, self._executables["etcd"], self._guardian.run_dir)
         except (KubernixError, OSError) as error:
             self._options.progress(f"later boots will be no faster: {error}")
 

@@ -102,7 +102,9 @@ def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
     try:
         connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name, ASK_TIMEOUT)
     except ClusterGone:
-        raise
+        if not (stopped := silence.find_stopped(run_dir)):
+            raise
+        trouble = f"its guardian (process {stopped}) is stopped"
     except KubernixError as error:
         trouble = str(error)
     else:

@@ -3,7 +3,9 @@ Roles, priority levels and the like; never a namespace, a Secret, a key or anyth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -33,7 +35,11 @@ KEPT = {
     b"/registry/roles/": BY_RBAC,
 }
 
-FORMAT = "2"
+FORMAT = "3"
+# What was made, file by file. etcd takes some damage for an empty store, and a cluster without roles would be the result.
+DIGESTS = "digests.json"
+# etcd reserves 64 MiB for its log, of which little stays.
+ROOM_MIB = 80
 START_TIMEOUT = 20.0
 PAUSE = 0.01
 
@@ -57,16 +63,20 @@ class PreparedData:
         self._directory = self._home / name
 
     def find(self) -> str:
-        """The directory to copy, or "" when there is none yet."""
+        """The directory to copy, or "" when there is none, or it is not what was made."""
         # A cache may be shared with a user whose directories this one can't read.
-        return str(self._directory) if os.access(self._directory / "member", os.R_OK | os.X_OK) else ""
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((self._directory / DIGESTS).read_text()) == _digests(self._directory):
+                return str(self._directory)
+        return ""
 
-    def make(self, source: EtcdClient, etcd: Path) -> None:
+    def make(self, source: EtcdClient, etcd: Path, sockets: Path) -> None:
         """Make it from a cluster that has just booted; what somebody else makes meanwhile is left to them.
 
         Args:
             source: The cluster's etcd.
             etcd: The executable.
+            sockets: The cluster's directory, which goes with it: a place for sockets.
 
         Raises:
             KubernixError: It can't be made; clusters then only start more slowly.
@@ -76,22 +86,43 @@ class PreparedData:
         try:
             with FileLock(f"{self._directory}.lock", timeout=0):
                 if not self.find():
-                    self._make(_entries(source), etcd)
+                    self._make(_entries(source), etcd, sockets)
         except Timeout:
             return
 
-    def _make(self, entries: list[Entry], etcd: Path) -> None:
+    def _make(self, entries: list[Entry], etcd: Path, sockets: Path) -> None:
+        if (free := shutil.disk_usage(self._home).free // 2**20) < ROOM_MIB:
+            raise KubernixError(f"{self._home} has {free} MiB free, and {ROOM_MIB} are needed for a moment")
         prefix = f"{self._directory.name}.new-"
         # We have the lock, so these are of somebody who was killed.
         for left in self._home.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self._home, prefix=prefix) as scratch:
             data = Path(scratch) / "data"
-            with tempfile.TemporaryDirectory() as sockets:
-                _write(entries, etcd, data, Path(sockets))
+            _write(entries, etcd, data, sockets)
             for path in (data / "member" / "wal").iterdir():
                 _trim(path)
+            (data / DIGESTS).write_text(json.dumps(_digests(data), indent=1))
+            _remove(self._directory)
             data.replace(self._directory)
+
+
+def _digests(directory: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != DIGESTS
+    }
+
+
+def _remove(damaged: Path) -> None:
+    """Make way for what replaces it; what can't be removed is told by the attempt to replace it."""
+    with contextlib.suppress(OSError):
+        if damaged.is_dir() and not damaged.is_symlink():
+            damaged.chmod(0o700)
+            shutil.rmtree(damaged)
+        else:
+            damaged.unlink()
 
 
 def _entries(source: EtcdClient) -> list[Entry]:
@@ -106,12 +137,12 @@ def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
     """Run an etcd of our own on a fresh directory, so that nothing but these entries is ever in its files."""
     from ..components.etcd import data_flags
 
-    client = sockets / "client.sock"
+    client = sockets / "made.sock"
     # It must not outlive whoever runs the tests, however that ends.
     setpriv = shutil.which("setpriv")
     tied = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     process = subprocess.Popen(
-        [*tied, etcd, *data_flags(str(data), str(client), str(sockets / "peer.sock"))],
+        [*tied, etcd, *data_flags(str(data), str(client), str(sockets / "made-peer.sock"))],
         env={"PATH": os.defpath},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -155,6 +155,28 @@ def test_what_cannot_be_removed_is_told_and_found_again(root: Path, capsys: pyte
     assert not run_dir.exists()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a cgroup")
+def test_what_outlives_a_cluster_is_found_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also in an orderly end, the directory stays with a cgroup that somebody else's process is in."""
+    before = snapshot(root)
+    assert main(["up", "--nodes=1", f"--root={root}"]) == 0
+    (info,) = running(root)
+    group = cgroups.hierarchies()[0] / "kubernix" / info.cluster_id
+    guest = subprocess.Popen(["sleep", "60"])
+    try:
+        (group / "cgroup.procs").write_text(str(guest.pid))
+        assert main(["down", f"--root={root}"]) == 1
+        eventually(lambda: not running(root), timeout=20, what="the guardian's end")
+        assert main(["gc", f"--root={root}"]) == 1
+        assert f"still there: cluster {info.cluster_id}: cgroup {group}: " in capsys.readouterr().err
+    finally:
+        guest.kill()
+        guest.wait()
+    assert main(["gc", f"--root={root}"]) == 0
+    changes = settled(before)
+    assert not changes, report(changes)
+
+
 SUITE = """
 import threading
 from pathlib import Path

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pytest_kubernix import Cluster, ClusterFactory
+from pytest_kubernix.binaries import Executables
 from pytest_kubernix.boot.rundir import ETCD_SOCKET
 from pytest_kubernix.components.apiserver import ApiServer
 from pytest_kubernix.config import ClusterConfig
+from pytest_kubernix.drivers import machine
 from pytest_kubernix.drivers.base import BootOptions
 from pytest_kubernix.drivers.native import NativeDriver
 from pytest_kubernix.plan import ClusterContext, ComponentRegistry
@@ -64,7 +69,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, kubernix_cluster_factory: ClusterFact
     """A cluster whose API server wrote everything itself."""
     with monkeypatch.context() as patch:
         patch.setattr(PreparedData, "find", lambda self: "")
-        patch.setattr(PreparedData, "make", lambda self, source, etcd: None)
+        patch.setattr(PreparedData, "make", lambda self, source, etcd, sockets: None)
         return kubernix_cluster_factory(nodes=0)
 
 
@@ -117,6 +122,36 @@ def test_a_second_start_restores_what_is_missing(prepared: Cluster) -> None:
     assert starts(prepared) == [True, False]
 
 
+@pytest.mark.parametrize("damage", [shutil.rmtree, lambda wal: os.truncate(next(wal.iterdir()), 100), None])
+def test_what_is_damaged_is_made_anew(
+    kubernix: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object] | None
+) -> None:
+    """Data that is not what was made does neither spoil a cluster nor slow every later one down."""
+    config = ClusterConfig.from_json(kubernix.handle.config)
+
+    def boot() -> list[bool]:
+        running = NativeDriver().start(config, BootOptions())
+        try:
+            assert len(provided(Cluster(running))) > 150
+            return starts(Cluster(running))
+        finally:
+            running.stop()
+
+    def mine(executables: Executables) -> PreparedData:
+        return PreparedData(tmp_path, executables["kube-apiserver"], executables.kubernetes_version)
+
+    monkeypatch.setattr(machine, "prepared_data", mine)
+    assert boot() == [False]
+    (made,) = (path for path in (tmp_path / "etcd").iterdir() if path.is_dir())
+    if damage:
+        damage(made / "member" / "wal")
+    else:
+        shutil.rmtree(made)
+        made.touch()
+    assert boot() == [False]
+    assert boot() == [True]
+
+
 class Wordy(ApiServer):
     """An API server with a setting that a suite gave it."""
 
@@ -154,7 +189,7 @@ def test_another_api_server_runs_every_hook(
         running.stop()
     with monkeypatch.context() as patch:
         patch.setattr(PreparedData, "find", lambda self: "")
-        patch.setattr(PreparedData, "make", lambda self, source, etcd: made.append(source))
+        patch.setattr(PreparedData, "make", lambda self, source, etcd, sockets: made.append(source))
         NativeDriver().start(config, BootOptions(component_plugins=plugins)).stop()
         assert not made
         NativeDriver().start(config, BootOptions()).stop()

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from pytest_kubernix.boot import silence
 from pytest_kubernix.boot.client import Holder
-from pytest_kubernix.boot.locks import tried
+from pytest_kubernix.boot.locks import tried, try_lock
 from pytest_kubernix.boot.rundir import GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, NAME, START_LOCK
 from pytest_kubernix.boot.sweep import clear, is_held, sweep
+from pytest_kubernix.sharing.running import running
 
 
 def cluster(root: Path, cluster_id: str) -> Path:
@@ -100,3 +105,26 @@ def test_only_those_who_share_hold(tmp_path: Path) -> None:
     with tried(run_dir / HOLDERS_LOCK) as free:
         assert free
         assert not is_held(run_dir)
+
+
+def test_a_stopped_guardian_that_does_not_listen_is_found(tmp_path: Path) -> None:
+    """One that was stopped before it listened, or while it ended, is listed, and can be ended."""
+    run_dir = cluster(tmp_path, "aaaaaaaa")
+    lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR)
+    # Its command line is what it is known by.
+    command = [sys.executable, "-c", "import time; time.sleep(60) # pytest_kubernix.boot.guardian", str(run_dir)]
+    guardian = subprocess.Popen(command, pass_fds=[lock])
+    try:
+        assert try_lock(lock)
+        os.close(lock)
+        assert running(tmp_path) == []
+        os.kill(guardian.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, guardian.pid, os.WSTOPPED | os.WNOWAIT)
+        (info,) = running(tmp_path)
+        assert info.trouble.startswith(f"its guardian (process {guardian.pid}) is stopped; to end it: ")
+        silence.end(run_dir)
+        assert guardian.wait() == -signal.SIGKILL
+        assert not run_dir.exists()
+    finally:
+        guardian.kill()
+        guardian.wait()

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
 from pytest_kubernix.store.client import Entry
-from pytest_kubernix.store.prepared import KEPT, _entries
+from pytest_kubernix.store.prepared import DIGESTS, KEPT, PreparedData, _digests, _entries
 
 OWN = {
     "apiregistration.k8s.io/apiservices/v1.apps": b"kube-aggregator.kubernetes.io/automanaged onstart",
@@ -34,3 +41,39 @@ def test_what_a_component_made_is_not_kept() -> None:
     kept = {entry.key.decode().removeprefix("/registry/") for entry in _entries(Store())}  # type: ignore[arg-type]
     assert kept == set(OWN)
     assert all(prefix.startswith(b"/registry/") for prefix in KEPT)
+
+
+def data(cache: Path) -> tuple[PreparedData, Path]:
+    """Prepared data, and where it is."""
+    executable = cache / "kubernetes-1" / "kube-apiserver"
+    executable.parent.mkdir()
+    executable.touch()
+    prepared = PreparedData(cache, executable, "1.36.3")
+    directory = prepared._directory
+    for name in ("member/wal/0.wal", "member/snap/db"):
+        path = directory / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(name.encode() * 100)
+    (directory / DIGESTS).write_text(json.dumps(_digests(directory)))
+    return prepared, directory
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda member: (member / "wal/0.wal").write_bytes(b""),
+        lambda member: (member / "snap/db").unlink(),
+        lambda member: (member / "snap/db").write_bytes(b"x" + (member / "snap/db").read_bytes()[1:]),
+        lambda member: (member / "wal/1.wal").touch(),
+        shutil.rmtree,
+        lambda member: (member.parent / DIGESTS).unlink(),
+        lambda member: (member.parent / DIGESTS).write_text("{"),
+        lambda member: member.parent.rename(member.parent.with_suffix(".gone")),
+    ],
+)
+def test_what_is_damaged_is_not_used(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    """etcd takes some damage for an empty store, and does not start on other; neither is given to it."""
+    prepared, directory = data(tmp_path)
+    assert prepared.find() == str(directory)
+    damage(directory / "member")
+    assert prepared.find() == ""
