@@ -36,7 +36,7 @@ KEPT = {
 }
 
 FORMAT = "3"
-# What was made, file by file. etcd takes some damage for an empty store, and a cluster without roles would be the result.
+# What was made, file by file: etcd takes some damage for an empty store, and the cluster would have no roles.
 DIGESTS = "digests.json"
 # etcd reserves 64 MiB for its log, of which little stays.
 ROOM_MIB = 80

@@ -127,7 +127,7 @@ def test_a_failing_ready_hook_stops_the_cluster(
     suite.makepyfile("def test_a(kubernix): pass")
     result = suite.runpytest()
     result.assert_outcomes(errors=1)
-    failed = "pytest_kubernix_cluster_ready (*fake_driver.py:112) failed: RuntimeError: the ready hook failed"
+    failed = "pytest_kubernix_cluster_ready (conftest.py:112) failed: RuntimeError: the ready hook failed"
     result.stdout.fnmatch_lines([failed])
     result.stdout.no_fnmatch_line("*factory.py*")
     # Nobody got to see it, so there is nothing to look at a last time.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 
 import pytest
+
+from pytest_kubernix.fixtures import preparing
 
 
 def test_the_header_is_one_line(suite: pytest.Pytester) -> None:
@@ -44,7 +45,6 @@ def test_live_lines_pass_the_capture(suite: pytest.Pytester) -> None:
     assert "swallowed" not in lines
     # A line of its own, not the rest of one with dots.
     assert "kubernix: booting Kubernetes 1.36.3 with 1 node (driver fake)" in lines
-    assert re.search(r"^kubernix: pytest_kubernix_cluster_ready took \d\.\d s$", "\n".join(lines), re.MULTILINE)
 
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "no", "tee-sys"])
@@ -69,6 +69,14 @@ def test_quiet(suite: pytest.Pytester) -> None:
     result = suite.runpytest("-q")
     result.assert_outcomes(passed=1)
     assert not [line for line in result.outlines + result.errlines if "kubernix" in line]
+
+
+def test_what_the_suite_takes_is_told_apart(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a suite's own preparation takes is not counted as a boot's time without a word."""
+    monkeypatch.setattr(preparing, "WORTH_TELLING", 0)
+    suite.makepyfile("def test_a(kubernix): pass")
+    result = suite.runpytest_inprocess()
+    result.stdout.re_match_lines([r"kubernix: pytest_kubernix_cluster_ready took 0\.\d s$", "kubernix: ready after .*"])
 
 
 def test_workers_tell_how_a_boot_gets_on(suite: pytest.Pytester) -> None:
