@@ -44,7 +44,7 @@ def test_which(kubernix):
 
 
 def uid(result: pytest.RunResult) -> str:
-    found = re.search(r"cluster (\S+)", result.stdout.str())
+    found = re.search(r"cluster ([0-9a-f-]{36})", result.stdout.str())
     assert found, result.stdout.str()
     return found[1]
 
