@@ -196,15 +196,22 @@ class GuardianClient:
 
     def leave(self) -> None:
         """Hold no longer; the cluster ends once nobody does. Leaving twice is no error."""
+        # Of one that was killed, the last processes are dying.
+        self._leave(waiting=self.connection.hung_up())
+
+    def _leave(self, *, waiting: bool) -> None:
         self.connection.close()
         self._holder.release()
-        if self._life >= 0:
-            # One that was killed could not remove its own directory.
-            dead = try_lock(self._life)
-            os.close(self._life)
-            self._life = -1
-            if dead:
-                sweep_one(self.run_dir)
+        if self._life < 0:
+            return
+        deadline = time.monotonic() + (END_TIMEOUT if waiting else 0)
+        while not (gone := try_lock(self._life)) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+        os.close(self._life)
+        self._life = -1
+        if gone:
+            # A guardian that was killed could not remove its own directory.
+            sweep_one(self.run_dir)
 
     def stop(self) -> None:
         """End the cluster, whoever else holds it, and return when nothing of it is left.
@@ -215,11 +222,7 @@ class GuardianClient:
             return
         with contextlib.suppress(ClusterGone, KubernixError, TimeoutError):
             self.connection.request({"op": "stop"}, timeout=END_TIMEOUT)
-        self._holder.release()
-        deadline = time.monotonic() + END_TIMEOUT
-        while not try_lock(self._life) and time.monotonic() < deadline:
-            time.sleep(PAUSE)
-        self.leave()
+        self._leave(waiting=True)
 
 
 def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:

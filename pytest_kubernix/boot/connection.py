@@ -143,6 +143,8 @@ class Connection:
 
     def hung_up(self) -> bool:
         """Whether the guardian's end is closed, as the kernel closes it when it is dead."""
+        if self._socket.fileno() < 0:
+            return True
         poll = select.poll()
         poll.register(self._socket, 0)
         return bool(poll.poll(0))
