@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import parsing
 from .config import ClusterConfig
@@ -40,13 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes no half of an option, which may come to mean another one; its commands' parsers are such too."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pytest-kubernix", description="Real Kubernetes clusters for tests.", allow_abbrev=False
-    )
+    parser = _Parser(prog="pytest-kubernix", description="Real Kubernetes clusters for tests.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    up = commands.add_parser("up", help="boot a cluster and leave it running under a name", allow_abbrev=False)
+    up = commands.add_parser("up", help="boot a cluster and leave it running under a name")
     up.add_argument("name", nargs="?", default=DEFAULT_NAME, help=f"its name (default: {DEFAULT_NAME})")
     up.add_argument("--nodes", type=parsing.whole, default=1, help="number of nodes (default: 1); 0 is none")
     up.add_argument("--cidr", help="network of the cluster; default: a free one")
@@ -59,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(up)
     up.set_defaults(run=_up)
 
-    down = commands.add_parser("down", help="end a cluster that was left running", allow_abbrev=False)
+    down = commands.add_parser("down", help="end a cluster that was left running")
     down.add_argument("name", nargs="*", help=f"names or ids, as `list` shows them (default: {DEFAULT_NAME})")
     down.add_argument(
         "--all",
@@ -69,28 +74,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_root(down)
     down.set_defaults(run=_down)
 
-    listing = commands.add_parser("list", help="list the running clusters of this user", allow_abbrev=False)
+    listing = commands.add_parser("list", help="list the running clusters of this user")
     listing.add_argument("--json", action="store_true", help="for scripts")
     _add_root(listing)
     listing.set_defaults(run=_list)
 
-    gc = commands.add_parser("gc", help="remove what clusters left that were killed", allow_abbrev=False)
+    gc = commands.add_parser("gc", help="remove what clusters left that were killed")
     _add_root(gc)
     gc.set_defaults(run=_gc)
 
-    build = commands.add_parser("build", help="build the executables, unless they are there", allow_abbrev=False)
+    build = commands.add_parser("build", help="build the executables, unless they are there")
     _add_version(build, several=True)
     build.set_defaults(run=_build)
 
-    doctor = commands.add_parser(
-        "doctor", help="say what works on this machine, and what is missing", allow_abbrev=False
-    )
+    doctor = commands.add_parser("doctor", help="say what works on this machine, and what is missing")
     _add_version(doctor)
     doctor.set_defaults(run=_doctor)
 
-    versions = commands.add_parser(
-        "versions", help="list the versions of Kubernetes that can be had", allow_abbrev=False
-    )
+    versions = commands.add_parser("versions", help="list the versions of Kubernetes that can be had")
     versions.set_defaults(run=_versions)
     return parser
 

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import ClusterGone, KubernixError
 from .connection import Connection
-from .locks import try_lock
+from .locks import PAUSE, try_lock, wait_for
 from .logs import tail
 from .rundir import (
     CONTROL_SOCKET,
@@ -31,6 +31,7 @@ from .rundir import (
     STARTER,
     WATCH_SOCKET,
     default_root,
+    how_to_remove,
     make_run_dir,
 )
 from .silence import find_stopped
@@ -40,7 +41,6 @@ from .sweep import clear, sweep, sweep_one
 START_TIMEOUT = 30.0
 # The end takes a fifth of a second. Nobody's tests wait longer: the guardian goes on by itself.
 END_TIMEOUT = 1.0
-PAUSE = 0.005
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,9 @@ class Holder:
         self._descriptor = os.open(run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # A child forked without exec shares the lock itself; it must not keep a cluster from ending.
         os.register_at_fork(after_in_child=self.release)
-        deadline = time.monotonic() + timeout
-        while not self._try():
-            if time.monotonic() > deadline:
-                self.release()
-                raise TimeoutError(f"the cluster in {run_dir} has been ending for {timeout} s")
-            time.sleep(PAUSE)
-
-    def _try(self) -> bool:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        if not wait_for(self._descriptor, timeout, fcntl.LOCK_SH):
+            self.release()
+            raise TimeoutError(f"the cluster in {run_dir} has been ending for {timeout} s")
 
     def holds(self, run_dir: Path) -> bool:
         """Whether what it holds is still the lock that others find in that directory."""
@@ -204,9 +194,7 @@ class GuardianClient:
         self._holder.release()
         if self._life < 0:
             return
-        deadline = time.monotonic() + (END_TIMEOUT if waiting else 0)
-        while not (gone := try_lock(self._life)) and time.monotonic() < deadline:
-            time.sleep(PAUSE)
+        gone = wait_for(self._life, END_TIMEOUT if waiting else 0)
         os.close(self._life)
         self._life = -1
         if gone:
@@ -327,5 +315,5 @@ def _listens(run_dir: Path, timeout: float) -> bool:
     why = f" (process {stopped}) is stopped, and" if stopped else ""
     raise KubernixError(
         f"the guardian of cluster {run_dir.name}{why} has not listened for {timeout:g} s",
-        hint=f"Wait for its end, or end it: pytest-kubernix down {run_dir.name} --root {run_dir.parent}",
+        hint=f"Wait for its end, or end it: {how_to_remove(run_dir.name, run_dir)}",
     )

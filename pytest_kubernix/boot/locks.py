@@ -6,8 +6,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+# flock(2) has no limit of its own.
+PAUSE = 0.005
 
 
 def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
@@ -17,6 +21,14 @@ def try_lock(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def wait_for(descriptor: int, timeout: float, how: int = fcntl.LOCK_EX) -> bool:
+    """Take a lock once it is free; returns whether that was so within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (taken := try_lock(descriptor, how)) and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    return taken
 
 
 @contextlib.contextmanager

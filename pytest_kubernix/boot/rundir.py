@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -40,6 +41,17 @@ LONGEST_SOCKET = "etcd-peer.sock"
 def default_root() -> Path:
     """Where run directories are unless told otherwise: short, since socket paths are limited, and private."""
     return Path(tempfile.gettempdir()) / f"kubernix-{os.getuid()}"
+
+
+def how_to_remove(name: str, run_dir: Path | None) -> str:
+    """The command that ends a cluster.
+
+    Args:
+        name: The name that it is kept under, or its id.
+        run_dir: Its directory, or None for a driver that has none.
+    """
+    where = f" --root {shlex.quote(str(run_dir.parent))}" if run_dir and run_dir.parent != default_root() else ""
+    return f"pytest-kubernix down {name}{where}"
 
 
 def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:

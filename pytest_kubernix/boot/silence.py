@@ -6,22 +6,20 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import ClusterGone, KubernixError
 from . import linux
 from .connection import Connection
-from .locks import try_lock
-from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, GUARDIAN_LOG, leave_root
+from .locks import wait_for
+from .rundir import CONTROL_SOCKET, GUARDIAN_LOCK, GUARDIAN_LOG, how_to_remove, leave_root
 from .sweep import remove
 
 # Machines swap; who is not stopped gets that long to end its cluster itself.
 ANSWER_TIMEOUT = 10.0
 # To be dead after SIGKILL; the kernel has a whole PID namespace to end.
 DEATH_TIMEOUT = 10.0
-PAUSE = 0.005
 
 
 def describe(connection: Connection) -> str:
@@ -30,14 +28,19 @@ def describe(connection: Connection) -> str:
     return f"its guardian (process {connection.guardian}) {how}"
 
 
+def how_to_mend(run_dir: Path) -> str:
+    """What to do about a guardian that does not answer."""
+    return f"Let it go on if it was stopped (SIGCONT); or end it: {how_to_remove(run_dir.name, run_dir)}"
+
+
 def find_stopped(run_dir: Path) -> int:
     """PID of a guardian that is stopped, found by its command line, since it need not listen yet, or any more; or 0."""
-    for status in Path("/proc").glob("[0-9]*/status"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            words = (status.parent / "cmdline").read_bytes().split(b"\0")
-            ours = status.stat().st_uid == os.getuid() and any(b"boot.guardian" in word for word in words)
-            if ours and os.fsencode(run_dir) in words and linux.is_stopped(int(status.parent.name)):
-                return int(status.parent.name)
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            guards = os.fsencode(run_dir) in words and any(b"boot.guardian" in word for word in words)
+            if guards and process.stat().st_uid == os.getuid() and linux.is_stopped(int(process.name)):
+                return int(process.name)
     return 0
 
 
@@ -56,14 +59,12 @@ def end(run_dir: Path) -> None:
         try:
             _end_guardian(Connection(run_dir / CONTROL_SOCKET, run_dir.name, ANSWER_TIMEOUT))
         except ClusterGone:
-            _kill(find_stopped(run_dir), lambda: bool(find_stopped(run_dir)))
-        deadline = time.monotonic() + DEATH_TIMEOUT
+            stopped = find_stopped(run_dir)
+            _kill(stopped, lambda: find_stopped(run_dir) == stopped)
         # Its children share it, so it is free when all of them are dead.
-        while not try_lock(lock):
-            if time.monotonic() > deadline:
-                log = run_dir / GUARDIAN_LOG
-                raise KubernixError(f"cluster {run_dir.name} has not ended within {DEATH_TIMEOUT:g} s; see {log}")
-            time.sleep(PAUSE)
+        if not wait_for(lock, DEATH_TIMEOUT):
+            log = run_dir / GUARDIAN_LOG
+            raise KubernixError(f"cluster {run_dir.name} has not ended within {DEATH_TIMEOUT:g} s; see {log}")
         remove(run_dir, problems.append)
     finally:
         os.close(lock)

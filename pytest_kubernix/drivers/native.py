@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from ..binaries import Executables, find_executables
 from ..boot import linux, silence, wire
 from ..boot.client import GuardianClient
-from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, PREPARED, PREPARING_LOCK
+from ..boot.rundir import CONTROL_SOCKET, ETCD_SOCKET, PREPARED, PREPARING_LOCK, how_to_remove
 from ..config import ClusterConfig
 from ..errors import ClusterGone, ConfigError, KubernixError
 from ..handle import ClusterHandle
 from ..plan.model import Plan
-from ..sharing.running import difference, how_to_mend, how_to_remove
+from ..sharing.running import difference
 from ..store.client import EtcdClient
 from . import machine
 from .base import BootOptions, Driver, RunningCluster, State
@@ -123,7 +123,7 @@ class _Boot:
         self._guardian = guardian
         self._deadline = time.monotonic() + config.boot_timeout + GRACE
         self._waits_for = ""
-        self._stock = False
+        self._leaves_data = False
 
     def until_ready(self) -> NativeCluster:
         """Boot the cluster or wait for whoever does; take over from who died of it."""
@@ -132,8 +132,7 @@ class _Boot:
         if answer["state"] == "booted":
             self._prepare_next_boots()
             with self._telling_everybody():
-                self._options.prepare(cluster)
-                self._note_preparation()
+                self._prepare(cluster)
             self._request({"op": "publish"}, at_least=GRACE)
         return cluster
 
@@ -149,11 +148,9 @@ class _Boot:
 
         Not one that a plugin may have changed: of this process's own boot nobody has seen anything yet.
         """
-        if not self._stock:
+        if not self._leaves_data:
             return
         data = machine.prepared_data(self._executables)
-        if data.find():
-            return
         try:
             with contextlib.closing(EtcdClient(self._guardian.run_dir / ETCD_SOCKET)) as etcd:
                 data.make(etcd, self._executables["etcd"], self._guardian.run_dir)
@@ -168,8 +165,7 @@ class _Boot:
         try:
             with lock:
                 if self._options.share.run not in self._preparations():
-                    self._options.prepare(cluster)
-                    self._note_preparation()
+                    self._prepare(cluster)
         except Timeout:
             raise KubernixError(
                 f"cluster {self._options.share.name}: another process has been preparing it for "
@@ -180,7 +176,8 @@ class _Boot:
         record = self._guardian.run_dir / PREPARED
         return record.read_text().splitlines() if record.exists() else []
 
-    def _note_preparation(self) -> None:
+    def _prepare(self, cluster: NativeCluster) -> None:
+        self._options.prepare(cluster)
         with (self._guardian.run_dir / PREPARED).open("a") as record:
             record.write(f"{self._options.share.run}\n")
 
@@ -199,7 +196,7 @@ class _Boot:
                 "the running cluster of that name is another one than options, marker or kubernix_config ask for:\n  "
                 + "\n  ".join(lines)
                 + "\nallowed is the same configuration; or end that cluster: "
-                + how_to_remove(self._guardian.run_dir, name),
+                + how_to_remove(name, self._guardian.run_dir),
             )
         status = cluster.status()
         return "" if status.state is State.READY else status.detail
@@ -225,7 +222,7 @@ class _Boot:
                 etcd_data=machine.prepared_data(self._executables).find(),
             )
             plan = make_plan(config, facts, plugins=self._options.component_plugins)
-        self._stock = plan.stock
+        self._leaves_data = plan.stock and not facts.etcd_data
         handle = _handle(config, plan, self._executables, guardian, ports=claimed["ports"])
         return self._request(
             {
@@ -264,7 +261,7 @@ class _Boot:
             # Whoever boots hears of a boot that takes too long, from the guardian.
             if charge in (self._options.share.who, "") or linux.is_stopped(connection.guardian):
                 why = silence.describe(connection)
-                raise KubernixError(late + why, hint=how_to_mend(self._guardian.run_dir)) from None
+                raise KubernixError(late + why, hint=silence.how_to_mend(self._guardian.run_dir)) from None
             raise KubernixError(
                 f"{late}it is {state}, and {charge} is in charge of it",
                 hint="If that process is stopped or stuck, end it: another one takes over.",

@@ -18,7 +18,6 @@ from ..boot.wire import COMMAND_TIMEOUT, RESTART_TIMEOUT
 from ..errors import ClusterGone, KubernixError
 from ..handle import ClusterHandle, Death
 from ..plan.context import SYSTEM_PATH
-from ..sharing.running import how_to_mend
 from .base import Diagnostics, RunningCluster, State, Status
 from .spares import Spares
 
@@ -116,5 +115,5 @@ class NativeCluster(RunningCluster):
             raise KubernixError(
                 f"the guardian of cluster {self._guardian.cluster_id} did not answer within {timeout:g} s: "
                 + silence.describe(self._guardian.connection),
-                hint=how_to_mend(self._guardian.run_dir),
+                hint=silence.how_to_mend(self._guardian.run_dir),
             ) from None

@@ -14,7 +14,7 @@ from .. import manifests
 from ..manifests import Manifest
 from . import waiting
 from .process import KubectlResult, failure
-from .runner import Runner, one_word
+from .runner import Runner, one_word, selected
 
 CRD_TIMEOUT = 30.0
 """Seconds for a CRD to be served, where a call gives no limit of its own."""
@@ -42,7 +42,7 @@ class Kubectl(Runner):
         """
         __tracebackhide__ = True
         one_word(".get", kind)
-        args = ["get", kind, *([name] if name else []), "--output=json", *_selected(selector)]
+        args = ["get", kind, *([name] if name else []), "--output=json", *selected(selector)]
         args += ["--all-namespaces"] if all_namespaces else []
         found: dict[str, Any] = json.loads(self(*args, namespace=namespace).stdout)
         return found
@@ -156,7 +156,7 @@ class Kubectl(Runner):
             stdin = None
         else:
             args, stdin = manifests.arguments(what)
-        args += _selected(selector)
+        args += selected(selector)
         flags = [f"--ignore-not-found={str(missing_ok).lower()}", f"--wait={str(wait).lower()}"]
         return self("delete", *args, *flags, namespace=namespace, stdin=stdin, timeout=timeout)
 
@@ -316,9 +316,3 @@ class Kubectl(Runner):
 
         args = ("port-forward", "--address=127.0.0.1", resource, f":{port}")
         return Forward(self._command(args, namespace), timeout)
-
-
-def _selected(selector: str | None) -> list[str]:
-    if not isinstance(selector, (str, type(None))):
-        raise TypeError(f'selector={selector!r}: allowed is a text, such as "app=web,tier!=db"')
-    return [f"--selector={selector}"] if selector else []

@@ -115,3 +115,14 @@ def one_word(method: str, word: str | Path) -> None:
     if isinstance(word, str) and len(words) > 1:
         apart = ", ".join(f'"{each}"' for each in words)
         raise ValueError(f"{method}({word!r}): each word is an argument of its own: {method}({apart})")
+
+
+def selected(selector: str | None) -> list[str]:
+    """The argument that chooses objects by their labels, if any.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if not isinstance(selector, (str, type(None))):
+        raise TypeError(f'selector={selector!r}: allowed is a text, such as "app=web,tier!=db"')
+    return [f"--selector={selector}"] if selector else []

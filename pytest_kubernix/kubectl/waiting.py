@@ -7,13 +7,11 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .diagnosis import describe
 from .process import KubectlResult, failure, seconds
-
-if TYPE_CHECKING:
-    from .runner import Runner
+from .runner import Runner, selected
 
 # kubectl apply prints one such line for each CRD, whatever kind of manifest it came from.
 _APPLIED_CRD = re.compile(r"^customresourcedefinition\.apiextensions\.k8s\.io/(\S+) ", re.MULTILINE)
@@ -38,7 +36,7 @@ def wait_for(
             "jsonpath={.status.phase}=Running, create and delete"
         )
     deadline = time.monotonic() + seconds(timeout)
-    args = ["wait", resource, f"--for={condition}", *([f"--selector={selector}"] if selector else [])]
+    args = ["wait", resource, f"--for={condition}", *selected(selector)]
     while True:
         # kubectl takes 0 for "look once", and a negative limit for a week.
         left = max(deadline - time.monotonic(), 0)

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..boot import silence
 from ..boot.connection import Connection
-from ..boot.rundir import CONTROL_SOCKET, HANDLE, NAME, default_root, run_dirs
+from ..boot.rundir import CONTROL_SOCKET, HANDLE, NAME, default_root, how_to_remove, run_dirs
 from ..boot.sweep import is_held
 from ..config import ClusterConfig
 from ..errors import ClusterGone, KubernixError
@@ -115,7 +114,7 @@ def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
                 trouble = silence.describe(connection)
     holders = ["somebody"] if is_held(run_dir) else []
     status = {"state": "silent", "holders": holders, "kept": False, "spare": False}
-    return status, f"{trouble}; to end it: {how_to_remove(run_dir)}"
+    return status, f"{trouble}; to end it: {how_to_remove(run_dir.name, run_dir)}"
 
 
 def _judged(status: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -128,33 +127,16 @@ def _judged(status: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 def how_to_reach(handle: ClusterHandle) -> str:
     """Lines that say how to reach a cluster that stays, and how to remove it."""
-    assert handle.run_dir
     return (
         f"cluster {handle.cluster_id} (Kubernetes {handle.k8s_version}, {count(len(handle.nodes))}) is left running\n"
         f"  reach it:  export KUBECONFIG={handle.kubeconfig} PATH={handle.kubectl.parent}:$PATH\n"
-        f"  remove it: {how_to_remove(handle.run_dir)}"
+        f"  remove it: {how_to_remove(handle.cluster_id, handle.run_dir)}"
     )
 
 
 def count(nodes: int) -> str:
     """So many nodes, in words."""
     return f"{nodes} node{'' if nodes == 1 else 's'}" if nodes else "no nodes"
-
-
-def how_to_remove(run_dir: Path, name: str = "") -> str:
-    """The command that ends a cluster.
-
-    Args:
-        run_dir: The cluster's directory.
-        name: The name it is kept under; "" has it called by its id.
-    """
-    where = f" --root {shlex.quote(str(run_dir.parent))}" if run_dir.parent != default_root() else ""
-    return f"pytest-kubernix down {name or run_dir.name}{where}"
-
-
-def how_to_mend(run_dir: Path) -> str:
-    """What to do about a guardian that does not answer."""
-    return f"Let it go on if it was stopped (SIGCONT); or end it: {how_to_remove(run_dir)}"
 
 
 def find(word: str, root: Path | None = None) -> RunningInfo:

@@ -64,6 +64,9 @@ class FakeCluster(RunningCluster):
     def load_image(self, archive: str) -> Sequence[str]:
         return (archive,)
 
+    def keep(self) -> None:
+        tell(f"keep {self.name}")
+
     def stop(self) -> None:
         tell(f"stop {self.name}")
         if fails("stop"):

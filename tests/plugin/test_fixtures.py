@@ -127,11 +127,20 @@ def test_a_failing_ready_hook_stops_the_cluster(
     suite.makepyfile("def test_a(kubernix): pass")
     result = suite.runpytest()
     result.assert_outcomes(errors=1)
-    failed = "pytest_kubernix_cluster_ready (conftest.py:112) failed: RuntimeError: the ready hook failed"
+    failed = "pytest_kubernix_cluster_ready (conftest.py:115) failed: RuntimeError: the ready hook failed"
     result.stdout.fnmatch_lines([failed])
     result.stdout.no_fnmatch_line("*factory.py*")
     # Nobody got to see it, so there is nothing to look at a last time.
     assert events() == [event for event in ONE_BOOT if not event.startswith("stopping")]
+
+
+def test_a_cluster_without_a_directory_can_be_kept(suite: pytest.Pytester, events: Events) -> None:
+    """Another driver's cluster, which need not have files of its own here, is left with the commands for it."""
+    suite.makepyfile("def test_a(kubernix): pass")
+    result = suite.runpytest("--kubernix-keep=always")
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines([r"  remove it: pytest-kubernix down \w+$"])
+    assert [event for event in events() if event.startswith(("keep", "stop "))] == ["keep 1.36.3/1"]
 
 
 def test_the_factory_makes_another_cluster_each_time(suite: pytest.Pytester, events: Events) -> None:
