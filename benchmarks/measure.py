@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION, resolve
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION, resolve
 from pytest_kubernix.cluster import Cluster
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 from pytest_kubernix.errors import KubernixError
 
 # Clusters of other programs may hold the last of what a user may have; they end sooner or later.

@@ -9,11 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION, resolve
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION, resolve
 from pytest_kubernix.cluster import Cluster
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

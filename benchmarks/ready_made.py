@@ -16,9 +16,9 @@ import measure
 
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
-from pytest_kubernix.sharing.running import running
-from pytest_kubernix.sharing.share import named
+from pytest_kubernix.drivers.native.driver import NativeDriver
+from pytest_kubernix.guardian.listing import running
+from pytest_kubernix.share import named
 
 BOUND = 0.3
 NAME = "benchmark"

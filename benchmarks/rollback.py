@@ -7,11 +7,11 @@ import argparse
 import statistics
 import time
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION, resolve
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION, resolve
 from pytest_kubernix.cluster import Cluster
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 
 # What the issue tracker promises, in seconds.
 BOUNDS = {50: 0.05, 1000: 1.0}

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION, resolve
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION, resolve
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 
 MIB = 1 << 20
 # What may differ in the end: caches that the kernel or the interpreter fills in its own time.

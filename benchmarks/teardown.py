@@ -10,7 +10,7 @@ import measure
 import processes
 import workload
 
-from pytest_kubernix.boot.cgroups import hierarchies
+from pytest_kubernix.linux.cgroups import hierarchies
 
 BOUND = 0.5
 PODS = 4

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from .fixtures.factory import ClusterFactory
     from .handle import ClusterHandle, Death
     from .kubectl import Kubectl, KubectlResult
-    from .store.rollback import Checkpoint
+    from .store.history import Checkpoint
 
 __version__ = "0.1.0"
 
 _HOME = {
     "BootError": "errors",
     "BootOptions": "drivers.base",
-    "Checkpoint": "store.rollback",
+    "Checkpoint": "store.history",
     "Cluster": "cluster",
     "ClusterConfig": "config",
     "ClusterFactory": "fixtures.factory",

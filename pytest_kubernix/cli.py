@@ -16,7 +16,7 @@ from .config import ClusterConfig
 from .errors import ConfigError, KubernixError
 
 if TYPE_CHECKING:
-    from .sharing.running import RunningInfo
+    from .guardian.listing import RunningInfo
 
 DEFAULT_NAME = "default"
 
@@ -123,7 +123,7 @@ def _add_version(parser: argparse.ArgumentParser, *, several: bool = False) -> N
 
 
 def _version(spec: str) -> str:
-    from .binaries.versions import DEFAULT_VERSION, resolve
+    from .binaries.pins import DEFAULT_VERSION, resolve
 
     try:
         return resolve(spec) if spec else DEFAULT_VERSION
@@ -143,9 +143,9 @@ def _up(arguments: argparse.Namespace) -> int:
         log_level=arguments.log_level,
     )
     from .drivers.base import BootOptions
-    from .drivers.machine import planned_facts
-    from .drivers.native import NativeDriver
-    from .sharing.share import named
+    from .drivers.native.driver import NativeDriver
+    from .drivers.native.machine import planned_facts
+    from .share import named
 
     if arguments.dry_run:
         from .plan import make_plan
@@ -169,9 +169,9 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    from .boot import silence
-    from .boot.client import GuardianClient
-    from .sharing.running import find, running
+    from .guardian import unresponsive as silence
+    from .guardian.client import GuardianClient
+    from .guardian.listing import find, running
 
     if arguments.all:
         # A silent guardian can't say whether it keeps its cluster; if nobody holds it, nobody uses it.
@@ -194,7 +194,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from .sharing.running import running
+    from .guardian.listing import running
 
     there = running(arguments.root)
     if arguments.json:
@@ -227,9 +227,9 @@ def _tell_trouble(there: Sequence[RunningInfo]) -> None:
 
 
 def _gc(arguments: argparse.Namespace) -> int:
-    from .boot.rundir import default_root
-    from .boot.sweep import sweep
-    from .sharing.running import running
+    from .guardian.listing import running
+    from .guardian.sweep import sweep
+    from .layout import default_root
 
     left: list[str] = []
     removed = sweep(arguments.root or default_root(), left.append)
@@ -265,7 +265,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _versions(_: argparse.Namespace) -> int:
     from .binaries import SUPPORTED, find_executables
-    from .binaries.versions import DEFAULT_VERSION
+    from .binaries.pins import DEFAULT_VERSION
 
     for version in SUPPORTED:
         try:

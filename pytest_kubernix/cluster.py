@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ClusterConfig
+from .controls import Components
 from .errors import DriverError, KubectlError, KubernixError
-from .faults import Components
 from .kubectl import Kubectl
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .drivers.base import Diagnostics, RunningCluster, Status
     from .handle import ClusterHandle
-    from .store.rollback import Checkpoint, History
+    from .store.history import Checkpoint, History
 
 # A token outlives any test run, and the cluster does not outlive the run.
 TOKEN_LIFETIME = "24h"  # noqa: S105 - a duration
@@ -189,7 +189,7 @@ class Cluster:
             KubernixError: Others hold the cluster, whose work would be undone; the checkpoint is not valid any
                 more; or something keeps changing things back.
         """
-        from .store.rollback import Checkpoint
+        from .store.history import Checkpoint
 
         if not isinstance(checkpoint, Checkpoint):
             raise TypeError(f"rollback({checkpoint!r}): allowed is what checkpoint() gave")
@@ -219,7 +219,7 @@ class Cluster:
             DriverError: The cluster has no nodes.
             KubernixError: A node refused it.
         """
-        from .images import archive
+        from .image_archive import archive
 
         if not self.nodes:
             raise DriverError("load_image: this cluster has no nodes that could hold an image (nodes=0)")
@@ -240,7 +240,8 @@ class Cluster:
             ValueError: A name is empty or longer than 64 bytes, which a certificate can't say; or `groups` is a text.
             DriverError: The driver of this cluster does not hold its CA.
         """
-        from .plan import kubeconfig, pki
+        from .access import authority as pki
+        from .access import kubeconfig
 
         if isinstance(groups, str):
             # Every letter would be a group, and RBAC would say no for a reason that nobody sees.
@@ -269,7 +270,7 @@ class Cluster:
             KubectlError: There is no such account.
             DriverError: The driver of this cluster does not hold its CA.
         """
-        from .plan import kubeconfig
+        from .access import kubeconfig
 
         ca = (self._run_dir("service_account") / "pki" / "ca.crt").read_text(encoding="utf-8")
         request = ("create", "token", name, f"--duration={TOKEN_LIFETIME}")
@@ -309,13 +310,13 @@ class Cluster:
                 hint="kubernix_namespace gives each test a namespace of its own, with any driver.",
             )
         if self._made_history is None:
-            from .boot.probe import ApiClient
-            from .store.client import EtcdClient
+            from .http_requests import AdminApi
+            from .store.etcd import EtcdClient
+            from .store.history import History
             from .store.reactions import Reactions
-            from .store.rollback import History
 
             pki = self._run_dir(what) / "pki"
-            api = ApiClient(self.server, *(str(pki / name) for name in ("ca.crt", "admin.crt", "admin.key")))
+            api = AdminApi(self.server, *(str(pki / name) for name in ("ca.crt", "admin.crt", "admin.key")))
             reactions = Reactions(api, self.handle.metrics.get("kube-controller-manager", ""))
             etcd = EtcdClient(self._running.etcd())
             self._made_history = History(self.handle.cluster_id, etcd, reactions, self.nodes)

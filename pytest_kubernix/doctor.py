@@ -7,8 +7,9 @@ import os
 import platform
 from dataclasses import dataclass
 
-from .boot import cgroups, limits, linux
 from .errors import KubernixError
+from .linux import calls as linux
+from .linux import cgroups, limits
 
 # Fewer than that, and a suite with two clusters of two nodes does not fit.
 NODES_WANTED = 6
@@ -63,7 +64,7 @@ def _executables(version: str) -> Finding:
 
 
 def _nodes() -> Finding:
-    from .drivers.machine import missing
+    from .drivers.native.machine import missing
 
     problem = missing(1)
     detail = str(problem) if problem else "this user may make them"
@@ -79,7 +80,7 @@ def _cgroups() -> Finding:
 
 
 def _egress() -> Finding:
-    from .drivers.machine import egress_program
+    from .drivers.native.machine import egress_program
 
     program = egress_program()
     missing = "pods get no way out of the cluster; apt-get install slirp4netns, and /dev/net/tun must exist"

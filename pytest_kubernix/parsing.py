@@ -24,7 +24,7 @@ def seconds(text: str) -> object:
 
 def version(text: str) -> str:
     """An exact version, from one, a minor, or a word."""
-    from .binaries import versions
+    from .binaries import pins as versions
 
     if "," in text:
         raise ValueError("one run takes one version so far: allowed is a single one, such as 1.36 or latest")

@@ -14,7 +14,7 @@ from .fixtures import markers, overrides, reporting
 
 # By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = (
-    "pytest_kubernix.fixtures.cluster",
+    "pytest_kubernix.fixtures.session",
     "pytest_kubernix.fixtures.namespace",
     "pytest_kubernix.fixtures.pristine",
 )

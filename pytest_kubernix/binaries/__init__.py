@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION, SUPPORTED, resolve
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION, SUPPORTED, resolve
 
 if TYPE_CHECKING:
     from pytest_kubernix.binaries.finder import Executables, build_all, find_executables

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_kubernix.binaries import cache as caches
-from pytest_kubernix.binaries import images, toolchain
+from pytest_kubernix.binaries import own_images as images
+from pytest_kubernix.binaries import toolchain
 from pytest_kubernix.binaries.bundles import Bundle, go_arch
 from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.errors import ExecutablesError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pytest_kubernix.binaries import versions
+from pytest_kubernix.binaries import pins as versions
 from pytest_kubernix.errors import ExecutablesError
 
 SOURCES = Path(__file__).parent / "go"
@@ -88,7 +88,7 @@ class Bundle:
         files = self.sources()
         if self.name == "programs":
             # The images are made of these programs, by this code.
-            files["images.py"] = Path(__file__).with_name("images.py")
+            files["own_images.py"] = Path(__file__).with_name("own_images.py")
         for name, path in sorted(files.items()):
             content = path.read_bytes()
             digest.update(f"{name}\0{len(content)}\0".encode() + content)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_kubernix.binaries import builder, toolchain, versions
+from pytest_kubernix.binaries import builder, toolchain
 from pytest_kubernix.binaries import bundles as table
+from pytest_kubernix.binaries import pins as versions
 from pytest_kubernix.binaries.bundles import Bundle
 from pytest_kubernix.binaries.cache import VARIABLE as CACHE_VARIABLE
 from pytest_kubernix.binaries.cache import Cache
-from pytest_kubernix.binaries.images import build_images
+from pytest_kubernix.binaries.own_images import build_images
 from pytest_kubernix.errors import ExecutablesError
 
 ENTRY_POINTS = "pytest_kubernix.binaries"

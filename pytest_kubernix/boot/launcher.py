@@ -14,11 +14,11 @@ from typing import Any
 
 from ..errors import ComponentError
 from ..handle import Death
+from ..http_requests import AdminApi
+from ..logs import log, tail
 from ..plan.model import HOST, ComponentPlan, Plan
-from .logs import log, tail
-from .netns import Namespaces
-from .probe import ApiClient
-from .process import Process, Spawner
+from .namespaces import Namespaces
+from .processes import Process, Spawner
 from .readiness import Deadline, Readiness
 
 STOP_TIMEOUT = 10.0
@@ -51,7 +51,7 @@ class PlanLauncher:
         pki = self.run_dir / "pki"
         self.readiness = Readiness(
             self.namespaces,
-            ApiClient(plan.server, str(pki / "ca.crt"), str(pki / "admin.crt"), str(pki / "admin.key")),
+            AdminApi(plan.server, str(pki / "ca.crt"), str(pki / "admin.crt"), str(pki / "admin.key")),
         )
         self.processes: dict[str, Process] = {}
         self.expected: set[str] = set()

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ComponentError
+from ..http_requests import AdminApi
+from ..linux import calls as linux
+from ..logs import tail
 from ..plan.model import ApiObject, Probe
-from . import linux
-from .logs import tail
-from .netns import Namespaces
-from .probe import ApiClient, ask
-from .process import Process
+from .namespaces import Namespaces
+from .probes import ask
+from .processes import Process
 
 # Readiness is polled this often at first, and never less often than that: a boot lasts seconds.
 FIRST_PAUSE = 0.005
@@ -58,7 +59,7 @@ class Readiness:
         api: How to reach the API server.
     """
 
-    def __init__(self, namespaces: Namespaces, api: ApiClient) -> None:
+    def __init__(self, namespaces: Namespaces, api: AdminApi) -> None:
         self._namespaces = namespaces
         self._api = api
         self._last_answer: dict[str, str] = {}

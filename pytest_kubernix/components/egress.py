@@ -6,7 +6,7 @@ from __future__ import annotations
 from ..plan.component import Component
 from ..plan.context import ClusterContext
 from ..plan.model import FABRIC, ComponentPlan, Phase, Probe
-from ..plan.namespaces import TAP, namespace_path
+from ..plan.nodes import TAP, namespace_path
 
 # Seen only inside the fabric. TEST-NET-2 (RFC 5737), since nothing real is there to be hidden by it.
 SLIRP_NETWORK = "198.51.100.0/24"

@@ -8,7 +8,7 @@ import json
 from ..plan.component import Component
 from ..plan.context import CLUSTER_DOMAIN, ClusterContext, flags
 from ..plan.model import ApiObject, ComponentPlan, File, Phase, Probe
-from ..plan.namespaces import node_cgroup
+from ..plan.nodes import node_cgroup
 from .containerd import SOCKET
 
 CONFIG = "/var/lib/kubelet/config.json"

@@ -8,7 +8,7 @@ import json
 from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
-from ..plan.namespaces import NFT_ONLY
+from ..plan.nodes import NFT_ONLY
 from .kubelet import node_object
 
 CONFIG = "/etc/kubernetes/kube-proxy.json"

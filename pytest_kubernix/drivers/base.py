@@ -12,7 +12,7 @@ from pathlib import Path
 from ..config import ClusterConfig
 from ..errors import KubernixError
 from ..handle import ClusterHandle, Death
-from ..sharing.share import Share
+from ..share import Share
 
 
 class State(Enum):

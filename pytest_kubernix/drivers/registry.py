@@ -19,7 +19,7 @@ Factory: TypeAlias = "str | Callable[[], Driver]"
 AUTO = "auto"
 
 BUILT_IN: dict[str, str] = {
-    "native": "pytest_kubernix.drivers.native:NativeDriver",
+    "native": "pytest_kubernix.drivers.native.driver:NativeDriver",
 }
 
 # What "auto" tries, best first.

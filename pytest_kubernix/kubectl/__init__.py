@@ -3,7 +3,7 @@ It gets the cluster's kubeconfig by argument; the environment of the tests is ne
 
 from __future__ import annotations
 
+from .call import KubectlResult
 from .commands import Kubectl
-from .process import KubectlResult
 
 __all__ = ["Kubectl", "KubectlResult"]

@@ -10,10 +10,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import manifests
-from ..manifests import Manifest
-from . import waiting
-from .process import KubectlResult, failure
+from . import manifests, waiting
+from .call import KubectlResult, failure
+from .manifests import Manifest
 from .runner import Runner, one_word, selected
 
 CRD_TIMEOUT = 30.0

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from .process import end, environment, failure
+from .call import end, environment, failure
 
 # kubectl prints this once its socket listens; which port it took is told nowhere else.
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")

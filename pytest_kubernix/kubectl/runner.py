@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from .process import KubectlResult, failure, run, seconds
+from .call import KubectlResult, failure, run, seconds
 
 
 class Runner:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from .call import KubectlResult, failure, seconds
 from .diagnosis import describe
-from .process import KubectlResult, failure, seconds
 from .runner import Runner, selected
 
 # kubectl apply prints one such line for each CRD, whatever kind of manifest it came from.

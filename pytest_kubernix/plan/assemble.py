@@ -8,14 +8,14 @@ import ipaddress
 import json
 from collections.abc import Callable
 
+from ..access.authority import Pki, make_pki
+from ..access.kubeconfig import render
 from ..config import ClusterConfig
-from . import namespaces
+from . import nodes as namespaces
 from .component import ComponentRegistry
 from .context import CLUSTER_DOMAIN, ClusterContext, HostFacts
-from .kubeconfig import render
 from .model import File, Plan, Probe
 from .network import Network
-from .pki import Pki, make_pki
 
 # Identities whose kubeconfigs live on the host; nodes get theirs as files of their components.
 HOST_IDENTITIES = ("admin", "kube-controller-manager", "kube-scheduler", "coredns")

@@ -14,7 +14,7 @@ from ..errors import ExecutablesError
 from .network import Network
 
 if TYPE_CHECKING:
-    from .pki import KeyPair, Pki
+    from ..access.authority import KeyPair, Pki
 
 CLUSTER_DOMAIN = "cluster.local"
 

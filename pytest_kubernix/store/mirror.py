@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from .client import Entry, EtcdClient
+from .etcd import Entry, EtcdClient
 from .rules import PREFIX
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import KubernixError
-from .client import Entry, EtcdClient, Put
+from .etcd import Entry, EtcdClient, Put
 
 # Written by the API server alone, the same for every cluster of a version; without them it starts
 # a second later. What depends on addresses, keys or the cluster's identity is not among them.

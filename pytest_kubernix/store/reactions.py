@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ..boot.probe import ApiClient
 from ..errors import KubernixError
+from ..http_requests import AdminApi
 from .rules import PREFIX
 
 PAUSE = 0.002
@@ -46,7 +46,7 @@ class Reactions:
         controllers: URL of the controller manager's metrics, or "".
     """
 
-    def __init__(self, api: ApiClient, controllers: str) -> None:
+    def __init__(self, api: AdminApi, controllers: str) -> None:
         self._api = api
         self._controllers = controllers
         self._paths: dict[str, str] = {}

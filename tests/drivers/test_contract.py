@@ -21,7 +21,7 @@ from pytest_kubernix import (
     State,
     Status,
 )
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 
 VERSION = "1.36.3"
 

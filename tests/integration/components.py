@@ -7,10 +7,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions, RunningCluster
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native.driver import NativeDriver
 from pytest_kubernix.plan import ClusterContext, Component, ComponentRegistry, Phase
 from pytest_kubernix.plan.model import ComponentPlan, Probe
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pytest_kubernix.boot.rundir import CONTROL_SOCKET, GUARDIAN_LOG, STARTER
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.guardian.rundir import CONTROL_SOCKET, GUARDIAN_LOG, STARTER
+from pytest_kubernix.guardian.sweep import sweep
 
 from .crash_run import Run, running
 from .pods import eventually

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.guardian.sweep import sweep
 from pytest_kubernix.options import OPTIONS
 
 from .crash_trace import Trace

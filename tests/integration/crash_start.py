@@ -8,11 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
-from pytest_kubernix.sharing.share import Share
+from pytest_kubernix.drivers.native.driver import NativeDriver
+from pytest_kubernix.share import Share
 
 
 def main() -> None:

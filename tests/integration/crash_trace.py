@@ -10,7 +10,7 @@ import signal
 import time
 from pathlib import Path
 
-from pytest_kubernix.boot.rundir import CLUSTER_ID
+from pytest_kubernix.guardian.rundir import CLUSTER_ID
 
 from .machine import report, snapshot
 from .pods import descendants, guardian_of

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_kubernix.boot.rundir import CLUSTER_ID, default_root
+from pytest_kubernix.guardian.rundir import CLUSTER_ID
+from pytest_kubernix.layout import default_root
 
-GUARDIAN = "pytest_kubernix.boot.guardian"
+GUARDIAN = "pytest_kubernix.guardian.server"
 SHOWN = 12
 
 # What a kubelet, a runtime or a proxy would change if it were let.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_kubernix import Cluster, Kubectl
-from pytest_kubernix.fixtures.removal import namespace_name
+from pytest_kubernix.fixtures.namespaces import namespace_name
 
 from .conftest import server_pod
 

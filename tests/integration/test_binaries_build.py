@@ -199,7 +199,7 @@ print("left:", [str(p) for p in Path(sys.argv[1]).rglob("*") if p.is_file() and 
 @pytest.mark.parametrize("version", SUPPORTED)
 def test_executables_tell_their_version(version: str) -> None:
     """Every Kubernetes program says the version that it was asked for, and etcd the one of the table."""
-    from pytest_kubernix.binaries.versions import KUBERNETES
+    from pytest_kubernix.binaries.pins import KUBERNETES
 
     try:
         found = find_executables(version, nodes=False, build=False)

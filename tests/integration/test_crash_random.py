@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.guardian.sweep import sweep
 
 from .crash_run import REPOSITORY, folder
 from .crash_trace import Trace

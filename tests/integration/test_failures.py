@@ -21,7 +21,7 @@ from pytest_kubernix import BootError, Cluster, ConfigError, KubernixError
 from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.boot.claims import Claims
 from pytest_kubernix.cli import main
-from pytest_kubernix.drivers.machine import failed_boots
+from pytest_kubernix.drivers.native.machine import failed_boots
 
 from .components import Dying, DyingHeld, NoExecutable, Scripted, boot
 from .pods import eventually, guardian_of, node_address

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_kubernix import Cluster, ImageError, KubernixError
 from pytest_kubernix.binaries import find_executables
-from pytest_kubernix.binaries.images import SERVER
+from pytest_kubernix.binaries.own_images import SERVER
 
 from .conftest import server_pod
 

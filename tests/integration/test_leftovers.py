@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import BootError, ClusterFactory
-from pytest_kubernix.boot import cgroups
-from pytest_kubernix.boot.rundir import GUARDIAN_LOCK
-from pytest_kubernix.boot.sweep import sweep_one
 from pytest_kubernix.cli import main
+from pytest_kubernix.guardian.listing import running
+from pytest_kubernix.guardian.rundir import GUARDIAN_LOCK
+from pytest_kubernix.guardian.sweep import sweep_one
+from pytest_kubernix.linux import cgroups
 from pytest_kubernix.options import OPTIONS
-from pytest_kubernix.sharing.running import running
 
 from .components import Dying, NoExecutable, boot
 from .machine import report, settled, snapshot

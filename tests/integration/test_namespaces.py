@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from pytest_kubernix import Cluster, Kubectl, NamespaceStuckWarning
-from pytest_kubernix.fixtures.removal import FINALIZER_GRACE, Namespaces
+from pytest_kubernix.fixtures.namespaces import FINALIZER_GRACE, Namespaces
 
 from .conftest import server_pod
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import Cluster
-from pytest_kubernix.binaries.versions import CONTAINERD
-from pytest_kubernix.boot import cgroups
+from pytest_kubernix.binaries.pins import CONTAINERD
+from pytest_kubernix.linux import cgroups
 
 from .pods import PORT, PROGRAM, address, eventually, fetch, node_address, pod, template
 

@@ -14,15 +14,15 @@ import pytest
 
 from pytest_kubernix import Cluster, ClusterFactory
 from pytest_kubernix.binaries import Executables
-from pytest_kubernix.boot.rundir import ETCD_SOCKET
 from pytest_kubernix.components.apiserver import ApiServer
 from pytest_kubernix.config import ClusterConfig
-from pytest_kubernix.drivers import machine
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+from pytest_kubernix.drivers.native import machine
+from pytest_kubernix.drivers.native.driver import NativeDriver
+from pytest_kubernix.guardian.rundir import ETCD_SOCKET
 from pytest_kubernix.plan import ClusterContext, ComponentRegistry
 from pytest_kubernix.plan.model import ComponentPlan
-from pytest_kubernix.store.client import Delete, EtcdClient
+from pytest_kubernix.store.etcd import Delete, EtcdClient
 from pytest_kubernix.store.prepared import PreparedData
 
 from .pods import eventually

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.boot.client import GuardianClient
 from pytest_kubernix.cli import main
-from pytest_kubernix.sharing.running import find, running
+from pytest_kubernix.guardian.client import GuardianClient
+from pytest_kubernix.guardian.listing import find, running
 
 from .machine import report, settled, snapshot
 from .pods import guardian_of

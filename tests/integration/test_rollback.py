@@ -13,8 +13,8 @@ import pytest
 from kubernetes.client import ApiException, CoreV1Api, V1ConfigMap, V1ObjectMeta
 
 from pytest_kubernix import Cluster, ClusterFactory, KubernixError
-from pytest_kubernix.boot.client import GuardianClient
-from pytest_kubernix.store import rollback
+from pytest_kubernix.guardian.client import GuardianClient
+from pytest_kubernix.store import history as rollback
 
 from . import objects
 from .objects import difference, everything

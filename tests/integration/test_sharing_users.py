@@ -22,8 +22,8 @@ import pytest
 
 from pytest_kubernix.binaries import find_executables
 from pytest_kubernix.binaries.bundles import CONTROL_PLANE
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION
+from pytest_kubernix.guardian.sweep import sweep
 
 from .crash_run import REPOSITORY, Run, as_user, running
 

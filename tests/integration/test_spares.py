@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.boot.priority import NICE
-from pytest_kubernix.boot.rundir import CLUSTER_ID, SPARE
 from pytest_kubernix.cli import main
-from pytest_kubernix.sharing.running import RunningInfo, running
+from pytest_kubernix.guardian.listing import RunningInfo, running
+from pytest_kubernix.guardian.rundir import CLUSTER_ID, SPARE
+from pytest_kubernix.linux.priority import NICE
 
 from .pods import eventually
 

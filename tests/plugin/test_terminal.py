@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pytest_kubernix.fixtures import preparing
+from pytest_kubernix.fixtures import cluster_ready as preparing
 
 
 def test_the_header_is_one_line(suite: pytest.Pytester) -> None:

@@ -22,7 +22,7 @@ from pytest_kubernix import (
     State,
     Status,
 )
-from pytest_kubernix.plan import pki
+from pytest_kubernix.access import authority as pki
 
 
 class Stub(RunningCluster):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.kubectl.process import failure
+from pytest_kubernix.kubectl.call import failure
 
 from .test_kubectl import executable
 

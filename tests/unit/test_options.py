@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 import pytest
 
 from pytest_kubernix import ClusterConfig, ConfigError
-from pytest_kubernix.binaries.versions import DEFAULT_VERSION
+from pytest_kubernix.binaries.pins import DEFAULT_VERSION
 from pytest_kubernix.options import BY_FIELD, OPTIONS, Settings, parse_changes
 
 DEFAULTS = {field.name: field.default for field in fields(ClusterConfig) if field.default is not MISSING}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.store.client import Entry
+from pytest_kubernix.store.etcd import Entry
 from pytest_kubernix.store.prepared import DIGESTS, KEPT, PreparedData, _digests, _entries
 
 OWN = {
