@@ -30,8 +30,8 @@ import json, sys, time
 from pathlib import Path
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
-from pytest_kubernix.sharing.share import Share, named
+from pytest_kubernix.drivers.native.driver import NativeDriver
+from pytest_kubernix.share import Share, named
 nodes, version, root, name, spares = sys.argv[1:]
 share = named(name, "benchmark") if name else Share(who="benchmark")
 config = ClusterConfig(k8s_version=version, nodes=int(nodes), root=Path(root))
@@ -39,7 +39,7 @@ begin = time.monotonic()
 cluster = NativeDriver().start(config, BootOptions(share=share, spares=int(spares)))
 took = time.monotonic() - begin
 if not name:
-    cluster.stop()
+    cluster.destroy()
 print(json.dumps({"id": cluster.handle.cluster_id, "took": took}))
 """
 
@@ -60,7 +60,7 @@ def wait_for_spare(root: Path) -> str:
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         for info in running(root):
-            # It becomes "ready" for whoever takes it.
+            # It becomes "ready" for its taker.
             if info.spare and info.state == "booted":
                 return info.cluster_id
         time.sleep(0.05)

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
         NamespaceStuckWarning,
     )
     from .fixtures.factory import ClusterFactory
-    from .handle import ClusterHandle, Death
+    from .handle import Action, Capability, ClusterHandle, ComponentState, Death, Event
     from .kubectl import Kubectl, KubectlResult
     from .store.history import Checkpoint
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Action": "handle",
+    "Capability": "handle",
+    "ComponentState": "handle",
+    "Event": "handle",
     "BootError": "errors",
     "BootOptions": "drivers.base",
     "Checkpoint": "store.history",
@@ -59,8 +63,10 @@ _HOME = {
 }
 
 __all__ = [
+    "Action",
     "BootError",
     "BootOptions",
+    "Capability",
     "Checkpoint",
     "Cluster",
     "ClusterConfig",
@@ -68,12 +74,14 @@ __all__ = [
     "ClusterGone",
     "ClusterHandle",
     "ComponentError",
+    "ComponentState",
     "ConfigError",
     "Death",
     "Diagnostics",
     "Driver",
     "DriverError",
     "DriverRegistry",
+    "Event",
     "ExecutablesError",
     "ImageError",
     "Kubectl",

@@ -169,8 +169,6 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    from .guardian import unresponsive as silence
-    from .guardian.client import GuardianClient
     from .guardian.listing import find, running
 
     if arguments.all:
@@ -183,12 +181,7 @@ def _down(arguments: argparse.Namespace) -> int:
         name = info.name or info.cluster_id
         if info.holders:
             _say(f"{name} was held by {', '.join(info.holders)}")
-        if info.state == "silent":
-            silence.end(info.run_dir)
-        else:
-            GuardianClient.join(info.run_dir).stop()
-        if info.run_dir.exists():
-            raise KubernixError(f"{name} is still ending; see {info.run_dir / 'guardian.log'}")
+        info.end()
         _say(f"{name} is gone")
     return 0
 

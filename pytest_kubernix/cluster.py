@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from .config import ClusterConfig
 from .controls import Components
 from .errors import DriverError, KubectlError, KubernixError
+from .handle import Capability
 from .kubectl import Kubectl
+from .layout import Layout
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -93,7 +95,7 @@ class Cluster:
         run_dir = self.handle.run_dir
         # Beside the cluster's files: under HOME, what it learnt about one cluster would be believed of the
         # next that happens to listen on the same port.
-        cache = run_dir / "kubectl-cache" if run_dir else None
+        cache = Layout(run_dir).kubectl_cache if run_dir else None
         return Kubectl(self.handle.kubectl, self.kubeconfig, cache_dir=cache)
 
     def client(self, kubeconfig: Path | None = None) -> ApiClient:
@@ -292,7 +294,10 @@ class Cluster:
             self._stopping(self)
         finally:
             self._hang_up()
-            self._running.stop()
+            if self._running.shared:
+                self._running.leave()
+            else:
+                self._running.destroy()
 
     def _hang_up(self) -> None:
         for client in self._clients.values():
@@ -303,23 +308,14 @@ class Cluster:
             self._made_history = None
 
     def _history(self, what: str) -> History:
-        if "etcd" not in self.capabilities:
+        if Capability.ETCD not in self.capabilities:
             raise DriverError(
                 f"{what}: driver {self.handle.driver!r} has no access to the etcd of its clusters "
                 '(the capability "etcd" is missing)',
                 hint="kubernix_namespace gives each test a namespace of its own, with any driver.",
             )
         if self._made_history is None:
-            from .http_requests import AdminApi
-            from .store.etcd import EtcdClient
-            from .store.history import History
-            from .store.reactions import Reactions
-
-            pki = self._run_dir(what) / "pki"
-            api = AdminApi(self.server, *(str(pki / name) for name in ("ca.crt", "admin.crt", "admin.key")))
-            reactions = Reactions(api, self.handle.metrics.get("kube-controller-manager", ""))
-            etcd = EtcdClient(self._running.etcd())
-            self._made_history = History(self.handle.cluster_id, etcd, reactions, self.nodes)
+            self._made_history = self._running.history()
         return self._made_history
 
     def _run_dir(self, what: str) -> Path:

@@ -1,5 +1,5 @@
 """What a test does to the parts of a cluster: `kubernix.components["etcd"].kill()`, and contexts that undo.
-Carried out by whoever parents the processes; here are only the words for it."""
+Carried out by the parent of the processes; here are only the words for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .errors import KubernixError
+from .handle import Action, ComponentState
 
 if TYPE_CHECKING:
     from .drivers.base import RunningCluster
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class ComponentControl:
     """One component or node of a cluster that a test can break and mend.
 
-    Every call returns once it is in effect, and raises KubernixError when it can't be done.
+    Every call returns once it is in effect, with the moment since when, in seconds on the monotonic clock (that of
+    `time.monotonic`, and of `Cluster.diagnostics`). It raises KubernixError when it can't be done.
 
     Attributes:
         name: Such as "kube-apiserver", "kubelet/node-1", or "node-1".
@@ -30,25 +32,25 @@ class ComponentControl:
         return f"<{self.name}: {self.state}>"
 
     @property
-    def state(self) -> str:
+    def state(self) -> ComponentState:
         """Its state: "running", "paused" or "dead"."""
         return self._running.components()[self.name]
 
-    def kill(self) -> None:
+    def kill(self) -> float:
         """End it at once, as SIGKILL does; a node with everything in it, as pulling its plug does."""
-        self._running.fault(self.name, "kill")
+        return self._running.control(self.name, Action.KILL)
 
-    def pause(self) -> None:
+    def pause(self) -> float:
         """Stop it where it is, as SIGSTOP does; a node with everything in it. Its connections stay open."""
-        self._running.fault(self.name, "pause")
+        return self._running.control(self.name, Action.PAUSE)
 
-    def resume(self) -> None:
+    def resume(self) -> float:
         """Let it go on."""
-        self._running.fault(self.name, "resume")
+        return self._running.control(self.name, Action.RESUME)
 
-    def restart(self) -> None:
+    def restart(self) -> float:
         """Kill it, if it lives, start it again, and return once it is ready. A node comes back empty."""
-        self._running.fault(self.name, "restart")
+        return self._running.control(self.name, Action.RESTART)
 
     @contextlib.contextmanager
     def killed(self) -> Iterator[None]:
@@ -67,7 +69,7 @@ class ComponentControl:
             yield
         finally:
             # The test may have killed it meanwhile; there is nothing to resume then.
-            if self.state == "paused":
+            if self.state == ComponentState.PAUSED:
                 self.resume()
 
 

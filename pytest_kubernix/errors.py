@@ -1,19 +1,24 @@
 """The tree of errors: what failed, why, the end of its log, and what to do next.
-Imports nothing of ours, so that every room can raise them."""
+Imports nothing of ours, so that every room can raise them; each survives pickling and the control socket whole."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class KubernixError(Exception):
     """Base of every error that this project raises on purpose.
 
+    A subclass with arguments of its own names them in `fields`, and keeps each as an attribute of that name.
+
     Args:
         message: What failed and why, one or more lines.
         hint: What the user can do next, or "".
     """
+
+    fields: ClassVar[tuple[str, ...]] = ("message", "hint")
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -22,6 +27,9 @@ class KubernixError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), {name: getattr(self, name) for name in self.fields}, _notes(self))
 
 
 class ConfigError(KubernixError):
@@ -33,14 +41,13 @@ class ConfigError(KubernixError):
         allowed: What would have been accepted, as a phrase.
     """
 
+    fields = ("field", "value", "allowed")
+
     def __init__(self, field: str, value: object, allowed: str) -> None:
         super().__init__(f"{field}={value!s}: {allowed}")
         self.field = field
         self.value = value
         self.allowed = allowed
-
-    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, object, str]]:
-        return (type(self), (self.field, self.value, self.allowed))
 
 
 class ExecutablesError(KubernixError):
@@ -55,11 +62,13 @@ class ComponentError(KubernixError):
     """One component failed to start, or died.
 
     Args:
-        component: Name of the component, such as "kube-apiserver" or "kubelet (node-1)".
+        component: Name of the component, such as "kube-apiserver" or "kubelet/node-1".
         reason: What happened, in a phrase: "exited with code 1 before it was ready".
         log_tail: The last lines of its log, or "".
         log: Path of the whole log, or "".
     """
+
+    fields = ("component", "reason", "log_tail", "log")
 
     def __init__(self, component: str, reason: str, *, log_tail: str = "", log: str = "") -> None:
         self.component = component
@@ -77,9 +86,11 @@ class BootError(KubernixError):
 
     Args:
         phase: The phase that failed, such as "ControlPlane".
-        failures: One error per failed component.
+        failures: One error for each failed component; a ComponentError but where no component is to blame.
         logs: Directory that keeps the logs of all components, or "".
     """
+
+    fields = ("phase", "failures", "logs")
 
     def __init__(self, phase: str, failures: Sequence[KubernixError], *, logs: str = "") -> None:
         self.phase = phase
@@ -110,6 +121,8 @@ class KubectlError(KubernixError):
         message: What failed and why, for users; "" says just how it ended.
     """
 
+    fields = ("command", "returncode", "stderr", "stdout", "message")
+
     def __init__(
         self, command: Sequence[str], returncode: int | None, stderr: str, stdout: str = "", *, message: str = ""
     ) -> None:
@@ -120,10 +133,69 @@ class KubectlError(KubernixError):
         how = "ran out of time" if returncode is None else f"exit code {returncode}"
         super().__init__(message or f"{' '.join(self.command)}: {how}\n{stderr.rstrip()}")
 
-    def __reduce__(self) -> tuple[Callable[..., KubectlError], tuple[object, ...]]:
-        again = functools.partial(KubectlError, message=self.message)
-        return again, (self.command, self.returncode, self.stderr, self.stdout)
-
 
 class NamespaceStuckWarning(UserWarning):
     """A test's namespace could not be removed; the text names what blocks it."""
+
+
+def pack(error: KubernixError) -> dict[str, Any]:
+    """An error as plain data, for another process; `unpack` is its inverse."""
+    return {
+        "type": f"{type(error).__module__}:{type(error).__qualname__}",
+        "fields": {name: _plain(getattr(error, name)) for name in error.fields},
+        "notes": _notes(error),
+        # For a process that does not know the type.
+        "message": error.message,
+        "hint": error.hint,
+    }
+
+
+def unpack(data: Mapping[str, Any]) -> KubernixError:
+    """The error that was packed, of the same type where this process knows it: ours, or one that it has loaded."""
+    kind = _type(data["type"])
+    if kind is None:
+        error = KubernixError(data["message"], hint=data["hint"])
+    else:
+        error = kind(**{name: _whole(value) for name, value in data["fields"].items()})
+    for note in data["notes"]:
+        error.add_note(note)
+    return error
+
+
+def _again(kind: type[KubernixError], fields: Mapping[str, Any], notes: Sequence[str]) -> KubernixError:
+    error = kind(**fields)
+    for note in notes:
+        error.add_note(note)
+    return error
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", ()))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, KubernixError):
+        return {"error": pack(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return unpack(value["error"])
+    return [_whole(item) for item in value] if isinstance(value, list) else value
+
+
+def _type(name: str) -> type[KubernixError] | None:
+    module, _, qualified = name.partition(":")
+    if module.partition(".")[0] == __package__:
+        # Ours may be defined in a room that this process has not needed so far.
+        importlib.import_module(module)
+    below = [KubernixError]
+    while below:
+        kind = below.pop()
+        if (kind.__module__, kind.__qualname__) == (module, qualified):
+            return kind
+        below += kind.__subclasses__()
+    return None

@@ -1,13 +1,74 @@
-"""ClusterHandle and Death: all that crosses a process boundary about a running cluster, as JSON.
-Whoever has one can build a `Cluster` from it; nothing else is shared between processes."""
+"""What is known of a running cluster in every process that uses it: its handle, the state of its parts, what happened.
+All of it is plain data that crosses processes; moments are on the monotonic clock, which all of a machine share."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from . import plain
+
+
+class Capability(StrEnum):
+    """What a cluster can do, and another one perhaps not. Drivers from outside may name others."""
+
+    ETCD = "etcd"
+    """Checkpoints and rollbacks, past the API server."""
+    IMAGES = "images"
+    """Nodes take images without a registry."""
+    NODES = "nodes"
+    """Pods run."""
+    USERS = "users"
+    """Users and service accounts with kubeconfigs of their own."""
+
+
+class ComponentState(StrEnum):
+    """What a component or a node is doing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DEAD = "dead"
+
+
+class Action(StrEnum):
+    """What can be done to a component or a node."""
+
+    KILL = "kill"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESTART = "restart"
+
+
+class Event(NamedTuple):
+    """Something that happened to a part of a cluster.
+
+    Attributes:
+        name: The component, node or phase; "cluster" for the whole.
+        what: What happened to it.
+        at: When, in seconds on the monotonic clock.
+    """
+
+    name: str
+    what: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Death:
+    """A component that ended although no test had asked for it.
+
+    Attributes:
+        component: Its name.
+        at: When, in seconds on the monotonic clock.
+        text: How, with the end of its log.
+    """
+
+    component: str
+    at: float
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +86,8 @@ class ClusterHandle:
         run_dir: Directory with its files, or None for a driver that has none.
         control_socket: Socket of the guardian, or None.
         config: The `ClusterConfig` it was made from, as JSON data.
-        capabilities: What this cluster can do: "nodes", "images", "users", "etcd", …
+        components: Component → a digest of what runs, of those that plugins added or changed.
+        capabilities: What this cluster can do: see `Capability`.
         programs: Name → path of the executables that the cluster's tools need (ctr, …).
         metrics: Component → URL of its metrics, for the administrator.
         timings: Phase → seconds it took to boot.
@@ -41,6 +103,7 @@ class ClusterHandle:
     run_dir: Path | None = None
     control_socket: Path | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    components: dict[str, str] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
@@ -48,31 +111,14 @@ class ClusterHandle:
 
     def to_json(self) -> str:
         """One JSON text; `from_json` is its inverse."""
-        return json.dumps(dataclasses.asdict(self), default=str, indent=1, sort_keys=True)
+        return plain.indented(self)
 
     @classmethod
     def from_json(cls, text: str) -> ClusterHandle:
         """The handle that `to_json` wrote."""
-        data = json.loads(text)
-        for name in ("kubeconfig", "kubectl"):
-            data[name] = Path(data[name])
-        for name in ("run_dir", "control_socket"):
-            data[name] = Path(data[name]) if data[name] else None
-        for name in ("nodes", "capabilities"):
-            data[name] = tuple(data[name])
-        return cls(**data)
+        return plain.from_json(cls, text)
 
 
-@dataclass(frozen=True)
-class Death:
-    """A component that ended although nobody had asked for it.
-
-    Attributes:
-        component: Its name.
-        at: When, in seconds since the epoch.
-        text: How, with the end of its log.
-    """
-
-    component: str
-    at: float
-    text: str
+def not_running(components: Mapping[str, ComponentState]) -> str:
+    """Which parts of a cluster keep it from being ready, as a phrase; "" when all of them run."""
+    return ", ".join(f"{name} is {state}" for name, state in components.items() if state != ComponentState.RUNNING)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 # Linux's limit for the path of a socket (unix(7): sun_path), less the final zero.
 MAX_SOCKET_PATH = 107
+# A cluster's id names its directory, its link and its cgroups; a link's name has 15 characters at most.
+ID_DIGITS = 8
 LONGEST_SOCKET = "etcd-peer.sock"
 
 
@@ -28,6 +30,11 @@ class Layout:
     def cluster_id(self) -> str:
         """The cluster's id."""
         return self.run_dir.name
+
+    @property
+    def host_link(self) -> str:
+        """Name of the one link that the host gets, from a cluster with nodes."""
+        return f"kx-{self.cluster_id}"
 
     # What processes that share a cluster use to find each other.
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .guardian.client import Meeting
-from .guardian.rundir import ID_DIGITS
-from .layout import default_root
+from .layout import ID_DIGITS, default_root
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Share:
     """How a cluster is shared.
 
     Attributes:
-        key: What all who share it have in common, or "" for a cluster of one process alone.
+        key: What all processes that share it have in common, or "" for a cluster of one process alone.
         who: This process as others are told of it, such as "gw3 (pid 4711)".
         controller: PID of the process that outlives the workers, or 0; the cluster lives as long as it does.
         name: Name under which it is left running and found again, or "".
@@ -46,16 +44,15 @@ class Share:
             return named(f"{self.name}-{configuration}", self.who, self.run) if changed else self
         return dataclasses.replace(self, key=f"{self.key}/{configuration}" if self.key else "")
 
-    def meeting(self, root: Path | None) -> Meeting:
-        """Where those who share it meet.
+    def cluster_id(self, root: Path | None) -> str:
+        """The id that all processes arrive at that share it; "" for a new cluster of this process alone.
 
         Args:
             root: Directory that holds run directories; None is the default. Links and cgroups are named by the
                 cluster's id alone, so it must be another one in every root.
         """
         key = f"{(root or default_root()).resolve()}/{self.key}"
-        cluster_id = hashlib.sha256(os.fsencode(key)).hexdigest()[:ID_DIGITS] if self.key else ""
-        return Meeting(cluster_id, self.who, self.controller, self.name)
+        return hashlib.sha256(os.fsencode(key)).hexdigest()[:ID_DIGITS] if self.key else ""
 
     def alone(self) -> Share:
         """The share of a cluster that this process has for itself."""

@@ -1,5 +1,5 @@
-"""Faults: kill, pause, resume and restart components and whole nodes of a running cluster.
-Done by their parent, so never to a recycled PID; each returns once the fault is in effect."""
+"""Kills, pauses, resumes and restarts components and whole nodes of a running cluster.
+Done by their parent, so never to a recycled PID; each returns once it is in effect, and says since when."""
 
 from __future__ import annotations
 
@@ -7,67 +7,85 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from ..errors import KubernixError
-from ..guardian.protocol import RESTART_TIMEOUT
-from ..linux import calls as linux
+from ..handle import Action, ComponentState
+from ..linux import processes as proc
 from ..plan.model import ComponentPlan
-from .launcher import STOP_TIMEOUT, PlanLauncher
+from .launcher import STOP_TIMEOUT, Launcher
 from .processes import Process
 from .readiness import FIRST_PAUSE, Deadline
 from .sequence import run_phases
 
 STATE_TIMEOUT = 5.0
+# Starting one component or one node again takes a second or two; a loaded machine takes longer.
+RESTART_TIMEOUT = 60.0
 
 
-class Faults:
-    """Carries out faults on what a launcher started.
+class Controls:
+    """Does to components and nodes what tests ask for.
 
     Args:
         launcher: The cluster's.
     """
 
-    def __init__(self, launcher: PlanLauncher) -> None:
+    def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
         self._components = {component.name: component for component in launcher.plan.components}
         self._paused: set[str] = set()
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def names(self) -> list[str]:
         """All that can be broken: components, then nodes."""
         return [*self._components, *self._launcher.plan.nodes]
 
-    def state(self, name: str) -> str:
-        """One of "running", "paused" and "dead"."""
+    def states(self) -> dict[str, ComponentState]:
+        """The state of each."""
+        return {name: self.state(name) for name in self.names()}
+
+    def state(self, name: str) -> ComponentState:
+        """The state of one."""
         process = self._process(name)
         if process is None or not process.alive:
-            return "dead"
-        return "paused" if name in self._paused else "running"
+            return ComponentState.DEAD
+        return ComponentState.PAUSED if name in self._paused else ComponentState.RUNNING
 
-    async def apply(self, name: str, action: str) -> None:
+    async def apply(self, name: str, action: Action) -> float:
         """Do something to a component or a node.
 
         Args:
             name: Such as "kube-apiserver", "kubelet/node-1", or "node-1".
-            action: "kill", "pause", "resume" or "restart".
+            action: What to do.
+
+        Returns:
+            When it was in effect, in seconds on the monotonic clock; also on the timeline.
 
         Raises:
             KubernixError: There is no such thing, or it is not in a state for that.
             ComponentError: It was not ready again in time.
         """
-        actions: dict[str, Callable[[str], Awaitable[None]]] = {
-            "kill": self._kill,
-            "pause": self._pause,
-            "resume": self._resume,
-            "restart": self._restart,
-        }
         if name not in self.names():
             raise KubernixError(f"no component or node {name!r}; there are {', '.join(self.names())}")
+        actions: dict[Action, tuple[Callable[[str], Awaitable[None]], str]] = {
+            Action.KILL: (self._kill, "killed"),
+            Action.PAUSE: (self._pause, "paused"),
+            Action.RESUME: (self._resume, "resumed"),
+            Action.RESTART: (self._restart, "restarted"),
+        }
+        do, done = actions[action]
         # Workers that share a cluster may break the same thing at once: one after another, each sees what is there.
-        async with self._lock:
-            await actions[action](name)
+        # What is in a node goes with it; anything else is broken side by side.
+        async with self._locks[self._place(name)]:
+            await do(name)
+            return self._launcher.note(name, done)
+
+    def _place(self, name: str) -> str:
+        """What must stay as it is while something is done to this one: the node that it lives in, or itself."""
+        component = self._components.get(name)
+        return component.within if component and self._is_node(component.within) else name
 
     def _is_node(self, name: str) -> bool:
         return name in self._launcher.plan.nodes
@@ -107,7 +125,7 @@ class Faults:
         if not self._is_node(name):
             # What runs in a dead node could only be started on the host, where it has no business.
             home = self._components[name].within
-            if self._is_node(home) and self.state(home) == "dead":
+            if self._is_node(home) and self.state(home) == ComponentState.DEAD:
                 raise KubernixError(f"{name} can't be restarted: {home} is dead; restart that")
         if process and process.alive:
             await self._kill(name)
@@ -137,7 +155,7 @@ class Faults:
         while True:
             pids = _pids_inside(process.pid) if self._is_node(name) else [process.pid]
             # Between two looks a process may have forked; so look until nothing is left to signal.
-            states = {pid: linux.state(pid) for pid in pids}
+            states = {pid: proc.state(pid) for pid in pids}
             pending = [pid for pid, now in states.items() if now not in "ZX" and (now == "T") != (state == "T")]
             if not pending:
                 return
@@ -150,9 +168,9 @@ class Faults:
 
 
 class _Restarter:
-    """Starts components anew with a deadline of their own; see `sequence.Launcher`."""
+    """Starts components anew with a deadline of their own; see `sequence.Starter`."""
 
-    def __init__(self, launcher: PlanLauncher, deadline: Deadline) -> None:
+    def __init__(self, launcher: Launcher, deadline: Deadline) -> None:
         self._launcher = launcher
         self._deadline = deadline
 
@@ -194,4 +212,4 @@ def _pid_namespace(pid: int) -> str:
 
 
 def _parent(pid: int) -> int:
-    return int((linux.stat(pid) or ["X", "0"])[1])
+    return int((proc.stat(pid) or ["X", "0"])[1])

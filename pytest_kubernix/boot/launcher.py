@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import ComponentError
-from ..handle import Death
+from ..handle import Death, Event
 from ..http_requests import AdminApi
+from ..layout import Layout
 from ..logs import log, tail
 from ..plan.model import HOST, ComponentPlan, Plan
 from .namespaces import Namespaces
@@ -26,29 +26,29 @@ STOP_TIMEOUT = 10.0
 HOLD_VARIABLE = "KUBERNIX_HOLD"
 
 
-class PlanLauncher:
-    """Starts and stops components of a plan; see `sequence.Launcher`.
+class Launcher:
+    """Starts and stops components of a plan; see `sequence.Starter`.
 
     Attributes:
         plan: What is carried out.
+        layout: The cluster's directory.
         deadline: When the boot is over, one way or the other.
         namespaces: The kernel namespaces of fabric and nodes.
         readiness: Asks probes.
         processes: Component → its process.
-        expected: Components whose end somebody asked for.
+        expected: Components whose end was asked for.
         deaths: Components that died by themselves, in order.
         died: Resolves when the first of them has died.
-        timeline: (component, node or phase, what happened to it, seconds since the boot began), in order.
+        timeline: What happened to components, nodes and phases, in order.
     """
 
-    def __init__(self, plan: Plan, spawner: Spawner, timeout: float) -> None:
+    def __init__(self, plan: Plan, layout: Layout, spawner: Spawner, timeout: float) -> None:
         self.plan = plan
+        self.layout = layout
         self.spawner = spawner
-        self.run_dir = Path(plan.run_dir)
-        self.logs = self.run_dir / "logs"
         self.deadline = Deadline(timeout)
-        self.namespaces = Namespaces(spawner, self.run_dir, self.logs)
-        pki = self.run_dir / "pki"
+        self.namespaces = Namespaces(spawner, layout.run_dir, layout.logs)
+        pki = layout.pki
         self.readiness = Readiness(
             self.namespaces,
             AdminApi(plan.server, str(pki / "ca.crt"), str(pki / "admin.crt"), str(pki / "admin.key")),
@@ -56,16 +56,17 @@ class PlanLauncher:
         self.processes: dict[str, Process] = {}
         self.expected: set[str] = set()
         self.deaths: list[Death] = []
-        self.timeline: list[tuple[str, str, float]] = []
+        self.timeline: list[Event] = []
         self.died: asyncio.Future[ComponentError] = asyncio.get_running_loop().create_future()
-        self._begin = time.monotonic()
+        self._up: set[str] = set()
         self._held: dict[str, int] = {}
         self._made: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Process]] = {}
         self._ready: dict[str, asyncio.Event] = {component.name: asyncio.Event() for component in plan.components}
 
-    def prepare(self) -> None:
+    def set_up(self) -> None:
         """Write the host's files and begin to make the namespaces, which components then wait for."""
+        self.note("cluster", "begins")
         self.namespaces.write(HOST, self.plan.files)
         for plan in self.plan.namespaces:
             # Nodes hang on the fabric, which is first; among each other they are independent.
@@ -79,13 +80,15 @@ class PlanLauncher:
         await self.namespaces.create(plan)
         self.note(name, "set up")
 
-    def note(self, name: str, what: str) -> None:
-        """Put down on the timeline what just happened to a component, a node or a phase."""
-        self.timeline.append((name, what, round(time.monotonic() - self._begin, 4)))
+    def note(self, name: str, what: str) -> float:
+        """Put down on the timeline what just happened to a component, a node, a phase or the cluster.
 
-    def log_of(self, name: str) -> Path:
-        """The file that has a component's output."""
-        return self.logs / f"{name.replace('/', '-')}.log"
+        Returns:
+            When that was, in seconds on the monotonic clock.
+        """
+        at = time.monotonic()
+        self.timeline.append(Event(name, what, at))
+        return at
 
     async def start(self, component: ComponentPlan, deadline: Deadline | None = None) -> None:
         """Start a component and return once it is ready.
@@ -105,11 +108,11 @@ class PlanLauncher:
         try:
             process = await asyncio.shield(launch)
         finally:
-            # Who gives up waiting leaves it to `close`.
+            # A caller that gives up waiting leaves it to `close`.
             if launch.done():
                 self._begun.pop(component.name, None)
         try:
-            log_path = self.log_of(component.name)
+            log_path = self.layout.log_of(component.name)
             await self.readiness.wait(component.name, component.ready, deadline, process=process, log=log_path)
             await self._run_after(component, deadline)
         except BaseException:
@@ -117,6 +120,7 @@ class PlanLauncher:
             await self.spawner.end([process], STOP_TIMEOUT)
             raise
         self.note(component.name, "ready")
+        self._up.add(component.name)
         self._ready[component.name].set()
 
     def begin(self, component: ComponentPlan) -> None:
@@ -168,7 +172,7 @@ class PlanLauncher:
         return self.spawn(component, held=held)
 
     async def _run_after(self, component: ComponentPlan, deadline: Deadline) -> None:
-        log_path = self.log_of(component.name)
+        log_path = self.layout.log_of(component.name)
         for command in component.after:
             code = await self.spawner.run(
                 component.name,
@@ -200,7 +204,7 @@ class PlanLauncher:
                 component.name,
                 component.argv,
                 env=env,
-                log=self.log_of(component.name),
+                log=self.layout.log_of(component.name),
                 within=self.namespaces.entered(component.within),
                 stdin=stdin,
             )
@@ -222,17 +226,14 @@ class PlanLauncher:
     def _ended(self, process: Process) -> None:
         if process.name in self.expected or self.processes.get(process.name) is not process:
             return
-        if not self._is_up(process.name):
-            # Whoever waits for it to become ready tells of that.
+        if process.name not in self._up:
+            # The caller that waits for it to become ready tells of that.
             return
         if not self.died.done():
             self.died.set_result(process.died("on its own, after it had been ready"))
-        death = Death(process.name, time.time(), str(process.died("on its own")))
+        death = Death(process.name, self.note(process.name, "died"), str(process.died("on its own")))
         self.deaths.append(death)
         log(death.text.splitlines()[0])
-
-    def _is_up(self, name: str) -> bool:
-        return (name, "ready") in [(who, what) for who, what, _ in self.timeline]
 
     async def stop(self, names: Sequence[str]) -> list[str]:
         """Stop components in the order given; returns what went wrong, a line each."""

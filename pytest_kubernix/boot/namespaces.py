@@ -238,22 +238,3 @@ class Namespaces:
             problems += cgroups.remove(cgroup)
         self._cgroups.clear()
         return problems
-
-
-def isolate() -> bool:
-    """Put this process into a PID and mount namespace of its own, as process 1 of it.
-
-    The kernel ends all processes of a PID namespace with its process 1, so nothing can outlive the guardian.
-    Returns in the new process only; the old one exits after it has passed on nothing.
-
-    Returns:
-        Whether the kernel allowed it.
-    """
-    if not linux.may_make_namespaces():
-        return False
-    linux.unshare(linux.CLONE_NEWPID | linux.CLONE_NEWNS)
-    linux.mount("none", "/", "", linux.MS_REC | linux.MS_PRIVATE)
-    if os.fork():
-        os._exit(0)
-    linux.mount("proc", "/proc", "proc")
-    return True

@@ -69,8 +69,8 @@ class Spawner:
         self._on_spawn = on_spawn
         self._shared = tuple(shared)
         self._children: dict[int, Process] = {}
-        # Without a PID namespace the kernel must be asked to end a child when the guardian dies.
-        self.launcher: tuple[str, ...] = ()
+        # Words before each command, such as those of a program that sets something up and then becomes it.
+        self.prefix: tuple[str, ...] = ()
 
     def watch(self) -> None:
         """Begin reaping; call once, from the running loop."""
@@ -111,7 +111,7 @@ class Spawner:
             try:
                 # start_new_session, never preexec_fn: other threads are asking probes meanwhile.
                 child = subprocess.Popen(
-                    [*self.launcher, executable, *argv[1:]],
+                    [*self.prefix, executable, *argv[1:]],
                     env=dict(env),
                     cwd="/",
                     stdin=stdin,

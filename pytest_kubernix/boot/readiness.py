@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import ComponentError
 from ..http_requests import AdminApi
-from ..linux import calls as linux
+from ..linux import processes
 from ..logs import tail
 from ..plan.model import ApiObject, Probe
 from .namespaces import Namespaces
@@ -90,7 +90,7 @@ class Readiness:
                 raise process.died("before it was ready")
             if not asking.done():
                 seen = self._last_answer.get(name, "no probe was answered")
-                if process and linux.is_stopped(process.pid):
+                if process and processes.is_stopped(process.pid):
                     seen = "its process is stopped"
                 raise ComponentError(
                     name,

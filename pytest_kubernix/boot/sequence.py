@@ -1,5 +1,5 @@
 """The order of a boot: phases one after another, members of a phase side by side; the end in reverse.
-Knows what a launcher is, not how one works, so it is tested without a cluster."""
+Knows what a starter of components is, not how one works, so it is tested without a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import BootError, ComponentError, KubernixError
 from ..plan.model import ComponentPlan, Phase
 
 
-class Launcher(Protocol):
+class Starter(Protocol):
     """Starts and stops single components."""
 
     def begin(self, component: ComponentPlan) -> None:
@@ -25,7 +25,7 @@ class Launcher(Protocol):
         """Stop components in the order given; returns what went wrong, a line each."""
 
 
-# After a first failure: long enough for what fails for the same reason, short for who waits for the report.
+# After a first failure: long enough for what fails for the same reason, short for a reader of the report.
 GRACE_SECONDS = 1.0
 
 OnPhase = Callable[[Phase, int, float | None], None]
@@ -33,14 +33,14 @@ OnPhase = Callable[[Phase, int, float | None], None]
 
 async def run_phases(
     phases: Sequence[tuple[Phase, Sequence[ComponentPlan]]],
-    launcher: Launcher,
+    starter: Starter,
     on_phase: OnPhase = lambda phase, count, seconds: None,
 ) -> list[str]:
     """Start all components, phase by phase.
 
     Args:
         phases: What `Plan.by_phase` gives.
-        launcher: Starts a component.
+        starter: Starts a component.
         on_phase: Called with a phase, its number of components, and None at its start or its seconds at its end.
 
     Returns:
@@ -54,11 +54,11 @@ async def run_phases(
     for _, components in phases:
         for component in components:
             if component.waits_for is not None:
-                launcher.begin(component)
+                starter.begin(component)
     for phase, components in phases:
         begin = time.monotonic()
         on_phase(phase, len(components), None)
-        results = await _together([launcher.start(component) for component in components])
+        results = await _together([starter.start(component) for component in components])
         failures: list[KubernixError] = []
         unfinished: list[str] = []
         for component, result in zip(components, results, strict=True):
@@ -75,7 +75,7 @@ async def run_phases(
         if failures:
             if unfinished:
                 failures.append(KubernixError(f"not ready by then either: {', '.join(unfinished)}"))
-            failures += [KubernixError(line) for line in await launcher.stop(started[::-1])]
+            failures += [KubernixError(line) for line in await starter.stop(started[::-1])]
             raise BootError(phase.title, failures)
         on_phase(phase, len(components), time.monotonic() - begin)
     return started

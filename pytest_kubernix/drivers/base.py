@@ -6,16 +6,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import ClusterConfig
-from ..errors import KubernixError
-from ..handle import ClusterHandle, Death
+from ..errors import DriverError
+from ..handle import Action, ClusterHandle, ComponentState, Death, Event
 from ..share import Share
 
+if TYPE_CHECKING:
+    from ..errors import KubernixError
+    from ..store.history import History
 
-class State(Enum):
+
+class State(StrEnum):
     """Where a cluster is in its life."""
 
     STOPPED = "stopped"
@@ -42,17 +47,18 @@ class Diagnostics:
     """What a driver knows of a cluster beside what its API server says.
 
     Attributes:
-        components: Name → "running", "paused" or "dead".
+        components: Name → state.
         deaths: The components that died by themselves, in order.
-        timeline: (name, what happened to it, seconds since the boot began), in order; a phase "begins" and
-            "ends", a component is "spawned", maybe before its phase, "awaited" by its phase, "let go" (if it
-            was held), and "ready"; the namespaces of a node are "set up".
+        timeline: What happened, in order: the cluster "begins", and is "ready" or "failed"; a phase "begins" and
+            "ends"; a component is "spawned", maybe before its phase, "awaited" by its phase, "let go" (if it was
+            held), and "ready"; the namespaces of a node are "set up"; and later a component or node "died", or was
+            "killed", "paused", "resumed" or "restarted".
         logs: Name → file, of every log that there is beside those of pods.
     """
 
-    components: Mapping[str, str] = field(default_factory=dict)
+    components: Mapping[str, ComponentState] = field(default_factory=dict)
     deaths: Sequence[Death] = ()
-    timeline: Sequence[tuple[str, str, float]] = ()
+    timeline: Sequence[Event] = ()
     logs: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -62,30 +68,37 @@ class BootOptions:
 
     Attributes:
         progress: Called with one line whenever something worth telling happened.
-        prepare: Called with a cluster that is up, once whoever shares it, before anybody's tests see it.
+        on_ready: Called with a cluster that is up, once for all that share it, before any test sees it.
         share: Who shares the cluster.
-        spares: How many clusters like this one to boot meanwhile, for whoever asks next.
-        component_plugins: Called with (registry, config) so that plugins can add components.
+        spares: How many clusters like this one to boot meanwhile, for the next that are asked for.
+        component_plugins: Called with (registry, config) so that plugins can add components; None where there are
+            no such plugins.
     """
 
     progress: Callable[[str], None] = field(default=lambda line: None)
-    prepare: Callable[[RunningCluster], None] = field(default=lambda running: None)
+    on_ready: Callable[[RunningCluster], None] = field(default=lambda running: None)
     share: Share = field(default_factory=Share)
     spares: int = 0
-    component_plugins: Callable[[object, ClusterConfig], None] = field(default=lambda registry, config: None)
+    component_plugins: Callable[[object, ClusterConfig], None] | None = None
 
 
 class RunningCluster(ABC):
-    """A cluster that this process holds. It ends when `stop` is called, or when this process is gone."""
+    """A cluster that this process holds. It ends when its last holder has left, or is gone.
+
+    Attributes:
+        handle: How to reach it.
+        shared: Whether other processes may hold it too.
+    """
 
     handle: ClusterHandle
+    shared: bool = False
 
     @abstractmethod
     def status(self) -> Status:
         """What the cluster looks like right now."""
 
-    def components(self) -> Mapping[str, str]:
-        """Name → "running", "paused" or "dead", of each component and node that can be broken; none by default."""
+    def components(self) -> Mapping[str, ComponentState]:
+        """Name → state, of each component and node that can be broken; none by default."""
         return {}
 
     def diagnostics(self, *, timeout: float) -> Diagnostics:  # noqa: ARG002 - for drivers that ask
@@ -95,30 +108,37 @@ class RunningCluster(ABC):
             timeout: Limit in seconds.
 
         Raises:
-            KubernixError: Nobody is there any more who could say.
+            KubernixError: It can't be known any more.
             TimeoutError: There was no answer in time.
         """
         return Diagnostics()
 
-    def fault(self, name: str, action: str) -> None:
+    def control(self, name: str, action: Action) -> float:
         """Break or mend a component or a node; returns once it is in effect.
 
         Args:
             name: One of `components`.
-            action: "kill", "pause", "resume" or "restart".
+            action: What to do.
+
+        Returns:
+            When it was in effect, in seconds on the monotonic clock.
 
         Raises:
             KubernixError: There is no such thing, it is not in a state for that, or it did not come back.
         """
-        raise KubernixError(f"driver {self.handle.driver} can't {action} {name}")
+        raise DriverError(f"driver {self.handle.driver} can't {action} {name}")
 
     def others(self) -> Sequence[str]:
-        """Who else holds this cluster right now; nobody by default."""
+        """Which other processes hold this cluster right now; none by default."""
         return ()
 
     def etcd(self) -> Path:
         """The Unix socket of its etcd; asked for only where it has the capability "etcd"."""
-        raise KubernixError(f"driver {self.handle.driver} has no access to the etcd of its clusters")
+        raise DriverError(f"driver {self.handle.driver} has no access to the etcd of its clusters")
+
+    def history(self) -> History:
+        """Checkpoints of its objects, and the way back; asked for only where it has the capability "etcd"."""
+        raise DriverError(f"driver {self.handle.driver} has no access to the etcd of its clusters")
 
     @abstractmethod
     def load_image(self, archive: str) -> Sequence[str]:
@@ -140,11 +160,15 @@ class RunningCluster(ABC):
         Raises:
             KubernixError: This driver's clusters can't stay.
         """
-        raise KubernixError(f"driver {self.handle.driver} can't leave a cluster running")
+        raise DriverError(f"driver {self.handle.driver} can't leave a cluster running")
+
+    def leave(self) -> None:
+        """Hold it no more: it ends with its last holder. By default this process is its only one."""
+        self.destroy()
 
     @abstractmethod
-    def stop(self) -> None:
-        """End the cluster and remove what it left. Stopping twice is no error."""
+    def destroy(self) -> None:
+        """End the cluster, whatever processes hold it, and leave nothing of it. Doing so twice is no error."""
 
 
 class Driver(ABC):

@@ -4,66 +4,46 @@ A holder that dies drops its share with it; a child that it forks never has one.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from .. import engine as engines
+from ..engine import Engine
 from ..errors import ClusterGone, KubernixError
-from ..layout import default_root, how_to_remove
+from ..layout import Layout, default_root, how_to_remove
 from ..logs import tail
+from ..share import Share
+from . import locks, unresponsive
 from .connection import Connection
-from .locks import PAUSE, try_lock, wait_for
-from .rundir import (
-    CONTROL_SOCKET,
-    GUARDIAN_LOCK,
-    GUARDIAN_LOG,
-    HOLDERS_LOCK,
-    NAME,
-    START_LOCK,
-    STARTER,
-    WATCH_SOCKET,
-    make_run_dir,
-)
+from .protocol import Request, Stop
+from .rundir import make_run_dir
 from .sweep import clear, sweep, sweep_one
-from .unresponsive import find_stopped
 
-# Starting a guardian takes a fraction of a second; whoever holds the lock for longer is stopped or stuck.
+A = TypeVar("A")
+
+# Starting a guardian takes a fraction of a second; a process that holds the lock for longer is stopped or stuck.
 START_TIMEOUT = 30.0
-# The end takes a fifth of a second. Nobody's tests wait longer: the guardian goes on by itself.
+# The end takes a fifth of a second. No test waits longer: the guardian goes on by itself.
 END_TIMEOUT = 1.0
-
-
-@dataclass(frozen=True)
-class Meeting:
-    """Where processes that share a cluster meet.
-
-    Attributes:
-        cluster_id: The id that all of them arrive at, or "" for a new cluster of this process alone.
-        who: This process as others are told of it.
-        controller: PID of a process that the cluster lasts for as well, or 0.
-        name: Name that the cluster is kept under, or "".
-    """
-
-    cluster_id: str = ""
-    who: str = ""
-    controller: int = 0
-    name: str = ""
+# A guardian answers within milliseconds; on a machine that swaps, within seconds.
+ASK_TIMEOUT = 15.0
 
 
 class Holder:
-    """A share of a cluster's lock: the cluster lives as long as somebody holds one.
+    """A share of a cluster's lock: the cluster lives as long as a process holds one.
 
     Args:
-        run_dir: The cluster's directory.
+        layout: The cluster's directory.
         timeout: Limit in seconds for a cluster of that name that is just ending.
 
     Raises:
@@ -71,18 +51,17 @@ class Holder:
         TimeoutError: The one that is ending did not end.
     """
 
-    def __init__(self, run_dir: Path, timeout: float = START_TIMEOUT) -> None:
-        self._descriptor = os.open(run_dir / HOLDERS_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # A child forked without exec shares the lock itself; it must not keep a cluster from ending.
-        os.register_at_fork(after_in_child=self.release)
-        if not wait_for(self._descriptor, timeout, fcntl.LOCK_SH):
+    def __init__(self, layout: Layout, timeout: float = START_TIMEOUT) -> None:
+        self._descriptor = locks.opened(layout.holders_lock)
+        _HOLDERS.add(self)
+        if not locks.wait_for(self._descriptor, timeout, locks.SHARED):
             self.release()
-            raise TimeoutError(f"the cluster in {run_dir} has been ending for {timeout} s")
+            raise TimeoutError(f"the cluster in {layout.run_dir} has been ending for {timeout} s")
 
-    def holds(self, run_dir: Path) -> bool:
+    def holds(self, layout: Layout) -> bool:
         """Whether what it holds is still the lock that others find in that directory."""
         try:
-            there = (run_dir / HOLDERS_LOCK).stat()
+            there = layout.holders_lock.stat()
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(self._descriptor))
@@ -99,92 +78,119 @@ class GuardianClient:
     """A guardian, as one of its holders sees it.
 
     Attributes:
-        cluster_id: The cluster's short name.
-        run_dir: Its directory.
+        layout: The cluster's directory.
         connection: The conversation with the guardian.
     """
 
-    def __init__(self, run_dir: Path, holder: Holder, connection: Connection) -> None:
-        self.cluster_id = run_dir.name
-        self.run_dir = run_dir
+    def __init__(self, layout: Layout, holder: Holder, connection: Connection) -> None:
+        self.layout = layout
         self.connection = connection
         self._holder = holder
         # Opened now, because the path goes before the guardian does.
-        self._life = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CLOEXEC)
+        self._life = locks.opened(layout.guardian_lock, create=False)
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's id."""
+        return self.layout.cluster_id
 
     @classmethod
-    def meet(
+    def find_or_start(
         cls,
+        engine: type[Engine],
         root: Path | None,
-        meeting: Meeting,
+        share: Share,
         timeout: float = START_TIMEOUT,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> GuardianClient:
-        """Find the guardian of a shared cluster, or start one.
+        """Hold a cluster: find its guardian, or start one.
 
         Args:
+            engine: What runs the cluster.
             root: Directory that holds run directories; None is the default.
-            meeting: Who meets there.
+            share: How the cluster is shared.
             timeout: Limit in seconds for others that are starting it, or for one of that name that is just ending.
             meanwhile: Called while one starts; not when one was found.
 
         Raises:
             ConfigError: The directory can't be used.
-            KubernixError: Somebody else is starting the guardian and doesn't get on; it is named.
+            KubernixError: Another process is starting the guardian and doesn't get on; it is named.
         """
         sweep(root or default_root())
         while True:
-            run_dir = make_run_dir(root, meeting.cluster_id)
+            layout = Layout(make_run_dir(root, share.cluster_id(root)))
             try:
-                holder = Holder(run_dir, timeout)
+                holder = Holder(layout, timeout)
             except FileNotFoundError:
                 continue
             except TimeoutError as error:
                 raise KubernixError(str(error)) from None
             try:
-                if not holder.holds(run_dir):
+                if not holder.holds(layout):
                     # The cluster of this name ended a moment ago, and took its directory along.
                     holder.release()
                     continue
-                with _starting(run_dir, meeting, timeout):
-                    if not holder.holds(run_dir):
+                with _starting(layout, share, timeout):
+                    if not holder.holds(layout):
                         holder.release()
                         continue
-                    if (lock := _lock_of_none(run_dir)) is not None:
-                        # Of one that was killed a moment ago, or has left a cgroup that can't be removed.
-                        clear(run_dir)
-                        _start(run_dir, meeting, lock, meanwhile)
-                    elif not _listens(run_dir, timeout):
+                    if (lock := _lock_without_guardian(layout)) is not None:
+                        # Of one that was killed a moment ago, or has left what can't be removed.
+                        clear(layout)
+                        _start(layout, engine, share.controller, lock, meanwhile)
+                    elif not _listens(layout, timeout):
                         holder.release()
                         continue
-                return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
+                return cls(layout, holder, Connection(layout.control_socket, layout.cluster_id))
             except BaseException:
                 holder.release()
-                sweep_one(run_dir)
+                sweep_one(layout)
                 raise
 
     @classmethod
-    def join(cls, run_dir: Path) -> GuardianClient:
+    def join(cls, layout: Layout) -> GuardianClient:
         """Hold a cluster that runs already.
 
         Raises:
             ClusterGone: It does not run any more.
         """
+        gone = ClusterGone(f"cluster {layout.cluster_id} is gone")
         try:
-            holder = Holder(run_dir, timeout=END_TIMEOUT)
+            holder = Holder(layout, timeout=END_TIMEOUT)
         except (FileNotFoundError, TimeoutError):
-            raise ClusterGone(f"cluster {run_dir.name} is gone") from None
+            raise gone from None
         try:
-            return cls(run_dir, holder, Connection(run_dir / CONTROL_SOCKET, run_dir.name))
+            return cls(layout, holder, Connection(layout.control_socket, layout.cluster_id))
         except OSError:
             holder.release()
-            raise ClusterGone(f"cluster {run_dir.name} is gone") from None
+            raise gone from None
         except BaseException:
             holder.release()
             raise
 
+    def ask(self, request: Request[A], *, timeout: float = 0.0) -> A:
+        """Ask for something that takes no boot.
+
+        Args:
+            request: What to ask for.
+            timeout: Limit in seconds; 0 is one for what the guardian answers at once.
+
+        Raises:
+            ClusterGone: It does not run any more.
+            KubernixError: It could not be done, or there was no answer; a guardian that is stopped is named.
+        """
+        timeout = timeout or ASK_TIMEOUT
+        try:
+            return self.connection.request(request, timeout=timeout)
+        except TimeoutError:
+            raise KubernixError(
+                f"the guardian of cluster {self.cluster_id} did not answer within {timeout:g} s: "
+                + unresponsive.describe(self.connection),
+                hint=unresponsive.how_to_mend(self.layout),
+            ) from None
+
     def leave(self) -> None:
-        """Hold no longer; the cluster ends once nobody does. Leaving twice is no error."""
+        """Hold no longer; the cluster ends with its last holder. Leaving twice is no error."""
         # Of one that was killed, the last processes are dying.
         self._leave(waiting=self.connection.hung_up())
 
@@ -193,26 +199,26 @@ class GuardianClient:
         self._holder.release()
         if self._life < 0:
             return
-        gone = wait_for(self._life, END_TIMEOUT if waiting else 0)
+        gone = locks.wait_for(self._life, END_TIMEOUT if waiting else 0)
         os.close(self._life)
         self._life = -1
         if gone:
             # A guardian that was killed could not remove its own directory.
-            sweep_one(self.run_dir)
+            sweep_one(self.layout)
 
     def stop(self) -> None:
-        """End the cluster, whoever else holds it, and return when nothing of it is left.
+        """End the cluster, whatever other processes hold it, and return when nothing of it is left.
 
         After a second this returns all the same; the guardian goes on.
         """
         if self._life < 0:
             return
         with contextlib.suppress(ClusterGone, KubernixError, TimeoutError):
-            self.connection.request({"op": "stop"}, timeout=END_TIMEOUT)
+            self.connection.request(Stop(), timeout=END_TIMEOUT)
         self._leave(waiting=True)
 
 
-def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
+def send_watched(layout: Layout, pidfd: int, timeout: float) -> None:
     """Make a guardian that runs already keep its cluster for one more process.
 
     Raises:
@@ -220,7 +226,7 @@ def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
-        connection.connect(str(run_dir / WATCH_SOCKET))
+        connection.connect(str(layout.watch_socket))
         socket.send_fds(connection, [b"1"], [pidfd])
         # Watched from here on, and not only some time later.
         if connection.recv(1) != b"1":
@@ -228,42 +234,45 @@ def send_watched(run_dir: Path, pidfd: int, timeout: float) -> None:
 
 
 @contextlib.contextmanager
-def _starting(run_dir: Path, meeting: Meeting, timeout: float) -> Iterator[None]:
-    lock = FileLock(run_dir / START_LOCK, timeout=timeout)
+def _starting(layout: Layout, share: Share, timeout: float) -> Iterator[None]:
+    lock = FileLock(layout.start_lock, timeout=timeout)
     try:
         lock.acquire()
     except Timeout:
-        starter = run_dir / STARTER
-        name = starter.read_text() if starter.exists() else "another process"
+        starter = layout.starter
+        name = starter.read_text(encoding="utf-8") if starter.exists() else "another process"
         raise KubernixError(
             f"waited {timeout:g} s for {name}, which is starting the guardian of this cluster and doesn't get on"
         ) from None
     try:
-        (run_dir / STARTER).write_text(meeting.who)
-        if meeting.name:
-            (run_dir / NAME).write_text(meeting.name)
+        layout.starter.write_text(share.who, encoding="utf-8")
+        if share.name:
+            layout.name.write_text(share.name, encoding="utf-8")
         yield
     finally:
         lock.release()
 
 
-def _start(run_dir: Path, meeting: Meeting, lock: int, meanwhile: Callable[[], object]) -> None:
+def _start(layout: Layout, engine: type[Engine], controller: int, lock: int, meanwhile: Callable[[], object]) -> None:
     """Start a guardian and return once it listens.
 
-    It gets its lock from us, taken: who comes after our death must see that a guardian is on its way.
+    It gets its lock from us, taken: a process that comes after our death must see that a guardian is on its way.
     """
     read = write = -1
     watched: list[int] = []
     package = Path(__file__).parent.parent.parent
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pytest_kubernix.guardian.server import main; main()"
+    recorded = engines.record(engine)
     try:
+        layout.engine.write_text(recorded, encoding="utf-8")
         read, write = os.pipe()
         # A controller that is dead holds nothing; its workers, of which this is one, soon learn of it.
         with contextlib.suppress(ProcessLookupError):
-            watched = [os.pidfd_open(meeting.controller)] if meeting.controller else []
-        with (run_dir / GUARDIAN_LOG).open("ab") as log:
+            watched = [os.pidfd_open(controller)] if controller else []
+        words = [str(package), str(layout.run_dir), recorded, *map(str, [lock, write, *watched])]
+        with layout.guardian_log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", start, str(package), str(run_dir), *map(str, [lock, write, *watched])],
+                [sys.executable, "-I", "-c", start, *words],
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 cwd="/",
                 pass_fds=[lock, write, *watched],
@@ -277,42 +286,54 @@ def _start(run_dir: Path, meeting: Meeting, lock: int, meanwhile: Callable[[], o
         write = lock = -1
         meanwhile()
         if not os.read(read, 1):
-            raise KubernixError(f"the guardian did not start:\n{tail(run_dir / GUARDIAN_LOG)}")
+            raise KubernixError(f"the guardian did not start:\n{tail(layout.guardian_log)}")
     finally:
         for descriptor in (read, write, lock, *watched):
             if descriptor >= 0:
                 os.close(descriptor)
     # Isolated, it goes on as a grandchild, and the child is over in a moment; otherwise it is ours until one of us
-    # ends. Somebody has to take its exit code, whenever that is.
+    # ends. Its exit code must be taken, whenever that is.
     threading.Thread(target=process.wait, name="guardian", daemon=True).start()
 
 
-def _lock_of_none(run_dir: Path) -> int | None:
+def _lock_without_guardian(layout: Layout) -> int | None:
     """The lock of the guardian, taken, if there is none; the descriptor is the caller's."""
-    descriptor = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if try_lock(descriptor):
+    descriptor = locks.opened(layout.guardian_lock)
+    if locks.try_lock(descriptor):
         return descriptor
     os.close(descriptor)
     return None
 
 
-def _listens(run_dir: Path, timeout: float) -> bool:
-    """Whether a guardian that is there answers: whoever started it may have died before it did."""
+def _listens(layout: Layout, timeout: float) -> bool:
+    """Whether a guardian that is there answers: the process that started it may have died before it did."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
-            Connection(run_dir / CONTROL_SOCKET, run_dir.name).close()
+            Connection(layout.control_socket, layout.cluster_id).close()
         except ClusterGone:
-            lock = _lock_of_none(run_dir)
+            lock = _lock_without_guardian(layout)
             if lock is not None:
                 os.close(lock)
                 return False
-            time.sleep(PAUSE)
+            time.sleep(locks.PAUSE)
         else:
             return True
-    stopped = find_stopped(run_dir)
+    stopped = unresponsive.find_stopped(layout)
     why = f" (process {stopped}) is stopped, and" if stopped else ""
     raise KubernixError(
-        f"the guardian of cluster {run_dir.name}{why} has not listened for {timeout:g} s",
-        hint=f"Wait for its end, or end it: {how_to_remove(run_dir.name, run_dir)}",
+        f"the guardian of cluster {layout.cluster_id}{why} has not listened for {timeout:g} s",
+        hint=f"Wait for its end, or end it: {how_to_remove(layout.cluster_id, layout.run_dir)}",
     )
+
+
+_HOLDERS: weakref.WeakSet[Holder] = weakref.WeakSet()
+
+
+def _release_in_child() -> None:
+    for holder in list(_HOLDERS):
+        holder.release()
+
+
+# A child forked without exec shares the lock itself; it must not keep a cluster from ending.
+os.register_at_fork(after_in_child=_release_in_child)

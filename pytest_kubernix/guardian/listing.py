@@ -5,21 +5,26 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import ClusterConfig
 from ..errors import ClusterGone, KubernixError
-from ..handle import ClusterHandle
-from ..layout import default_root, how_to_remove
-from . import unresponsive as silence
+from ..handle import ClusterHandle, not_running
+from ..layout import Layout, default_root, how_to_remove
+from . import unresponsive
+from .client import GuardianClient
 from .connection import Connection
-from .rundir import CONTROL_SOCKET, HANDLE, NAME, run_dirs
+from .protocol import ClusterStatus, GetStatus, Stage
+from .rundir import run_dirs
 from .sweep import is_held
 
-# A guardian answers at once; one that is stopped must not stop a listing of the others.
+# A guardian answers at once; one that is stopped must not hold up a listing of the others.
 ASK_TIMEOUT = 5.0
+
+SILENT = "silent"
 
 # Settings that say how a cluster is made and watched, not what it is.
 NOT_COMPARED = ("driver", "root", "boot_timeout", "log_level")
@@ -33,11 +38,10 @@ class RunningInfo:
         cluster_id: Its id.
         name: The name it is kept under, or "".
         run_dir: Its directory.
-        state: "ready", "booting", …; "not ready" with a component that does not run; "silent" when its guardian
-            does not answer.
-        holders: Who holds it.
-        kept: Whether it stays when nobody does.
-        spare: Whether it waits for somebody to take it.
+        state: A `Stage`; "not ready" with a component that does not run; "silent" when its guardian does not answer.
+        holders: The processes that hold it.
+        kept: Whether it stays without holders.
+        spare: Whether it waits for a holder that takes it.
         trouble: Why it is not ready or silent, and what to do, or "".
         handle: How to reach it, once it is ready.
     """
@@ -51,6 +55,25 @@ class RunningInfo:
     spare: bool
     trouble: str
     handle: ClusterHandle | None
+
+    @property
+    def layout(self) -> Layout:
+        """The paths of its files."""
+        return Layout(self.run_dir)
+
+    def end(self) -> None:
+        """End it, whatever processes hold it, and return when nothing of it is left.
+
+        Raises:
+            KubernixError: Something is left; it says what.
+        """
+        if self.state == SILENT:
+            unresponsive.end(self.layout)
+        else:
+            GuardianClient.join(self.layout).stop()
+        if self.run_dir.exists():
+            name = self.name or self.cluster_id
+            raise KubernixError(f"{name} is still ending; see {self.layout.guardian_log}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for scripts."""
@@ -80,29 +103,28 @@ def running(root: Path | None = None) -> list[RunningInfo]:
 
 
 def _look(run_dir: Path) -> RunningInfo:
-    status, trouble = _status(run_dir)
-    handle = run_dir / HANDLE
-    name = run_dir / NAME
+    layout = Layout(run_dir)
+    state, status, trouble = _status(layout)
+    name = layout.name
     return RunningInfo(
         cluster_id=run_dir.name,
-        name=name.read_text() if name.exists() else "",
+        name=name.read_text(encoding="utf-8") if name.exists() else "",
         run_dir=run_dir,
-        state=status["state"],
-        holders=tuple(status["holders"]),
-        kept=status["kept"],
-        # A cluster that an older version of this package left running says nothing of it.
-        spare=status.get("spare", False),
+        state=state,
+        holders=status.holders,
+        kept=status.kept,
+        spare=status.spare,
         trouble=trouble,
-        handle=ClusterHandle.from_json(handle.read_text()) if handle.exists() else None,
+        handle=ClusterHandle.from_json(layout.handle.read_text(encoding="utf-8")) if layout.handle.exists() else None,
     )
 
 
-def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
-    """What a guardian says of its cluster, and why it says nothing."""
+def _status(layout: Layout) -> tuple[str, ClusterStatus, str]:
+    """A cluster's state, what its guardian says of it, and what is wrong with it or with the guardian."""
     try:
-        connection = Connection(run_dir / CONTROL_SOCKET, run_dir.name, ASK_TIMEOUT)
+        connection = Connection(layout.control_socket, layout.cluster_id, ASK_TIMEOUT)
     except ClusterGone:
-        if not (stopped := silence.find_stopped(run_dir)):
+        if not (stopped := unresponsive.find_stopped(layout)):
             raise
         trouble = f"its guardian (process {stopped}) is stopped"
     except KubernixError as error:
@@ -110,20 +132,17 @@ def _status(run_dir: Path) -> tuple[dict[str, Any], str]:
     else:
         with contextlib.closing(connection):
             try:
-                return _judged(connection.request({"op": "status"}, timeout=ASK_TIMEOUT))
+                return _judged(connection.request(GetStatus(), timeout=ASK_TIMEOUT))
             except TimeoutError:
-                trouble = silence.describe(connection)
-    holders = ["somebody"] if is_held(run_dir) else []
-    status = {"state": "silent", "holders": holders, "kept": False, "spare": False}
-    return status, f"{trouble}; to end it: {how_to_remove(run_dir.name, run_dir)}"
+                trouble = unresponsive.describe(connection)
+    holders = ("a process",) if is_held(layout) else ()
+    unknown = ClusterStatus(Stage.VACANT, holders, (), kept=False, spare=False, components={}, at=0.0)
+    return SILENT, unknown, f"{trouble}; to end it: {how_to_remove(layout.cluster_id, layout.run_dir)}"
 
 
-def _judged(status: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    components = status.get("components", {})
-    broken = [f"{name} is {state}" for name, state in components.items() if state != "running"]
-    if status["state"] == "ready" and broken:
-        return {**status, "state": "not ready"}, ", ".join(broken)
-    return status, ""
+def _judged(status: ClusterStatus) -> tuple[str, ClusterStatus, str]:
+    broken = not_running(status.components) if status.stage == Stage.READY else ""
+    return ("not ready" if broken else status.stage.value), status, broken
 
 
 def how_to_reach(handle: ClusterHandle) -> str:
@@ -154,19 +173,27 @@ def find(word: str, root: Path | None = None) -> RunningInfo:
     raise KubernixError(f"no running cluster {word!r}; running: {known}")
 
 
-def difference(asked: ClusterConfig, there: dict[str, Any]) -> list[str]:
+def difference(asked: ClusterConfig, components: Mapping[str, str], there: ClusterHandle) -> list[str]:
     """How a running cluster differs from what is asked for, a line for each setting; empty when it will do.
 
     Args:
         asked: What is asked for; settings that leave the choice open (no CIDR, port 0) match any.
-        there: The configuration of the running cluster, as in its handle.
+        components: Those that plugins add or change, each with a digest of what it would run.
+        there: The running cluster.
     """
     lines = []
     for name, value in asked.to_json().items():
-        has = there.get(name)
+        has = there.config.get(name)
         if name in NOT_COMPARED or value == has or (name in ("cidr", "api_port") and not value):
             continue
         lines.append(f"{name}: {_shown(has)} there, {_shown(value)} asked for")
+    for name in sorted({*components, *there.components}):
+        if name not in there.components:
+            lines.append(f"component {name}: not as a plugin of this suite makes it (pytest_kubernix_components)")
+        elif name not in components:
+            lines.append(f"component {name}: added or changed there by a plugin that this suite does not have")
+        elif components[name] != there.components[name]:
+            lines.append(f"component {name}: would run otherwise than it does there")
     return lines
 
 

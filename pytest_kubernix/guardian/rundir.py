@@ -1,5 +1,5 @@
-"""The run directory of a cluster: where it is, what its files are called, who it belongs to.
-Short, since socket paths are limited, and private, since it holds keys."""
+"""Run directories: made private and short enough for sockets, found again, and gone with the last cluster.
+What is in one of them, `layout.py` names."""
 
 from __future__ import annotations
 
@@ -11,27 +11,11 @@ import stat
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..layout import LONGEST_SOCKET, MAX_SOCKET_PATH, default_root
-
-ETCD_SOCKET = "etcd.sock"
-CONTROL_SOCKET = "control.sock"
-GUARDIAN_LOCK = "guardian.lock"
-GUARDIAN_LOG = "guardian.log"
-HANDLE = "handle.json"
-HOLDERS_LOCK = "holders.lock"
-NAME = "name"
-PREPARED = "prepared"
-PREPARING_LOCK = "preparing.lock"
-SPARE = "spare"
-START_LOCK = "start.lock"
-STARTER = "starter"
-TAKEN = "spare.taken"
-WATCH_SOCKET = "watch.sock"
+from ..layout import ID_DIGITS, LONGEST_SOCKET, MAX_SOCKET_PATH, default_root
 
 # Says of a root directory that it was made for run directories, and may go with the last of them.
 MADE_FOR_US = ".pytest-kubernix"
 
-ID_DIGITS = 8
 CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
@@ -62,7 +46,7 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
     try:
         _make_root(root)
         owner = root.lstat().st_uid
-        # In a directory that someone else owns, that someone could swap what we write.
+        # The owner of a directory can swap what we write there.
         if not chosen and (owner != os.getuid() or root.is_symlink()):
             raise ConfigError(
                 "root", root, f"belongs to user {owner}; allowed is a directory that only you can write to"
@@ -131,12 +115,12 @@ def leave_root(root: Path) -> None:
             try:
                 root.rmdir()
             except OSError:
-                # Somebody came in between; whoever is last to leave does it.
+                # Another cluster came in between; the last one to leave does it.
                 marker.touch()
 
 
 def alias(root: Path | None, cluster_id: str, run_dir: Path) -> bool:
-    """Let those who meet under one id find a cluster that has another; whether nobody was there before."""
+    """Let processes that look for one id find a cluster that has another; whether the id was free."""
     try:
         ((root or default_root()).absolute() / cluster_id).symlink_to(run_dir.name)
     except FileExistsError:

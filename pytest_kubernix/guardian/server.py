@@ -1,72 +1,94 @@
-"""The guardian: parent of every process of one cluster, child of nobody who runs tests.
-It boots a plan on request, answers on a control socket, and ends the cluster when no holder is left."""
+"""The guardian: keeps one cluster for its holders, and is no child of a process that runs tests.
+It answers on a control socket, lets one holder boot, and ends the cluster when no holder is left."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..boot.booting import run_plan
-from ..boot.claims import Claims
-from ..boot.controls import Faults
-from ..boot.launcher import PlanLauncher
-from ..boot.namespaces import isolate
-from ..boot.processes import Spawner
-from ..errors import BootError, KubernixError
-from ..linux import calls as linux
-from ..linux.priority import Priority
-from ..logs import keep_logs, log
-from ..plan.model import Phase, Plan
-from . import protocol as wire
-from .lifetime import Stay
-from .rundir import CONTROL_SOCKET, HANDLE, leave_root
-from .state import FAILED, PLANNING, VACANT, Caller, Life
+from ..engine import CommandResult, Engine, EngineStatus, Progress, load
+from ..errors import KubernixError, pack
+from ..layout import Layout
+from ..logs import log
+from . import protocol
+from .lifetime import Lifetime
+from .protocol import (
+    Attach,
+    Attached,
+    BecomeSpare,
+    Boot,
+    Claim,
+    Claimed,
+    ClusterHistory,
+    ClusterStatus,
+    Control,
+    Done,
+    GetHistory,
+    GetStatus,
+    GiveUp,
+    Keep,
+    PhaseChanged,
+    Publish,
+    Request,
+    Run,
+    Stage,
+    Stop,
+)
+from .rundir import leave_root
+from .state import Caller, ClusterState
 
 # A plan for 64 nodes is about a megabyte.
 LINE_LIMIT = 64 * 1024 * 1024
 
-Message = dict[str, Any]
+T = TypeVar("T")
 
 
 class Guardian:
     """Serves one cluster from claim to end.
 
     Args:
-        run_dir: The cluster's directory, which exists.
-        lock: The lock that says that the cluster lives.
-        isolated: Whether this is process 1 of a PID namespace.
+        engine: What runs the cluster.
         watched: pidfds of processes that hold the cluster as long as they live.
     """
 
-    def __init__(self, run_dir: Path, lock: int, *, isolated: bool, watched: Sequence[int] = ()) -> None:
-        self._run_dir = run_dir
-        self._isolated = isolated
-        self._claims = Claims()
-        priority = Priority(isolated=isolated)
-        self._spawner = Spawner(on_spawn=priority.apply, shared=(lock,) if isolated else ())
-        self._launcher: PlanLauncher | None = None
-        self._faults: Faults | None = None
+    def __init__(self, engine: Engine, watched: Sequence[int] = ()) -> None:
+        self._engine = engine
+        self._layout = engine.layout
+        self._state = ClusterState()
+        self._lifetime = Lifetime(self._layout, watched, self._finish)
         self._boot: asyncio.Task[None] | None = None
+        # What is to be done to its end, although the caller may hang up.
+        self._work: set[asyncio.Future[Any]] = set()
         self._end = asyncio.Event()
         self._why = ""
         # What could not be removed.
         self._left: list[str] = []
-        self._life = Life()
-        self._stay = Stay(run_dir, watched, self._finish, priority)
-        # Who boots a spare, and so does not take it.
+        # The holder that boots a spare, and so does not take it.
         self._maker: Caller | None = None
+        self._handlers: dict[type[Request[Any]], Callable[[Any, Caller], Awaitable[object]]] = {
+            Attach: self._attach,
+            BecomeSpare: self._become_spare,
+            Claim: self._claim,
+            Boot: self._boot_plan,
+            Publish: self._publish,
+            GiveUp: self._give_up,
+            GetStatus: self._status,
+            GetHistory: self._history,
+            Run: self._run,
+            Control: self._control,
+            Keep: self._keep,
+            Stop: self._stop,
+        }
 
     async def serve(self, started: int) -> bool:
         """Answer on the control socket until it is time to end, and end.
@@ -77,16 +99,12 @@ class Guardian:
         Returns:
             Whether nothing of the cluster is left but its directory.
         """
-        loop = asyncio.get_running_loop()
-        self._spawner.watch()
-        if not self._isolated:
-            linux.become_subreaper()
-            self._spawner.launcher = ("setpriv", "--pdeathsig", "KILL", "--")
-        loop.add_signal_handler(signal.SIGTERM, self._finish, "SIGTERM")
-        self._stay.begin()
-        server = await asyncio.start_unix_server(self._answer, str(self._run_dir / CONTROL_SOCKET), limit=LINE_LIMIT)
+        await self._engine.begin()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._finish, "SIGTERM")
+        self._lifetime.begin()
+        server = await asyncio.start_unix_server(self._talk, str(self._layout.control_socket), limit=LINE_LIMIT)
         with contextlib.suppress(BrokenPipeError):
-            # Whoever started us may be dead, and somebody else be waiting.
+            # The process that started us may be dead, and another one be waiting.
             os.write(started, b"1")
         os.close(started)
         await self._end.wait()
@@ -99,220 +117,186 @@ class Guardian:
         self._why = self._why or why
         self._end.set()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: its requests are answered side by side, each when it is done."""
         caller = Caller(writer)
+        answers: set[asyncio.Task[None]] = set()
         try:
             with contextlib.suppress(ConnectionError):
-                while line := await reader.readline():
-                    request = json.loads(line)
-                    try:
-                        answer = await self._do(request, caller)
-                    except KubernixError as error:
-                        answer = {"error": wire.pack(error)}
-                    except Exception:  # noqa: BLE001 - who asked must not wait for ever for a mistake of ours
-                        failure = KubernixError(f"the guardian failed:\n{traceback.format_exc()}")
-                        answer = {"error": wire.pack(failure)}
-                    caller.send({"answer": answer, "number": request.get("number")})
-                    await writer.drain()
+                while text := await reader.readline():
+                    task = asyncio.ensure_future(self._answer(protocol.parse(text), caller, writer))
+                    answers.add(task)
+                    task.add_done_callback(answers.discard)
         finally:
-            self._life.hung_up(caller)
+            for task in answers:
+                task.cancel()
+            self._state.hung_up(caller)
             if caller is self._maker:
                 self._maker = None
                 self._give_up_spare()
             writer.close()
 
-    async def _do(self, request: Message, caller: Caller) -> Message:
-        operations: dict[str, Callable[[Message, Caller], Awaitable[Message]]] = {
-            "attach": self._attach,
-            "spare": self._become_spare,
-            "claim": self._claim,
-            "boot": self._boot_plan,
-            "publish": self._publish,
-            "give_up": self._give_up,
-            "status": self._status,
-            "run": self._run,
-            "fault": self._fault,
-            "keep": self._keep,
-            "stop": self._stop,
-        }
-        if request["op"] not in operations:
-            raise KubernixError(f"the guardian knows no operation {request['op']!r}")
-        return await operations[request["op"]](request, caller)
+    async def _answer(self, line: protocol.Line, caller: Caller, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = protocol.request_of(line)
+            answer = protocol.answer_line(line.number, await self._handlers[type(request)](request, caller))
+        except KubernixError as error:
+            answer = protocol.error_line(line.number, error)
+        except Exception:  # noqa: BLE001 - the caller must not wait for ever for a mistake of ours
+            answer = protocol.error_line(line.number, _own_mistake())
+        caller.send(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
 
-    async def _attach(self, request: Message, caller: Caller) -> Message:
-        if caller.who != request["who"]:
-            caller.who = request["who"]
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that is not given up when the caller hangs up."""
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return await asyncio.shield(task)
+
+    async def _attach(self, request: Attach, caller: Caller) -> Attached:
+        if caller.who != request.who:
+            caller.who = request.who
             log(f"{caller.who} holds")
-        if self._stay.spare and caller is not self._maker:
-            # How it was booted is not what whoever takes it has waited for.
-            self._life.forget_phases()
-            self._stay.taken()
-        return await self._life.attach(caller)
+        if self._lifetime.spare and caller is not self._maker:
+            # How it was booted is not what its taker has waited for.
+            self._state.forget_phases()
+            self._lifetime.taken()
+            self._engine.lower_priority(low=False)
+        return await self._state.attach(caller)
 
-    async def _become_spare(self, request: Message, caller: Caller) -> Message:
+    async def _become_spare(self, request: BecomeSpare, caller: Caller) -> Done:
         self._maker = caller
-        self._stay.become_spare(request["identity"], request["lifetime"])
-        return {}
+        self._lifetime.become_spare(request.identity, request.lifetime)
+        self._engine.lower_priority(low=True)
+        return _done()
 
-    async def _publish(self, _: Message, caller: Caller) -> Message:
-        self._life.publish(caller)
-        return {}
+    async def _claim(self, request: Claim, caller: Caller) -> Claimed:
+        if not self._state.plan(caller):
+            return Claimed(None)
+        return Claimed(self._engine.claim(request.wants))
 
-    async def _give_up(self, request: Message, _: Caller) -> Message:
-        self._life.fail(request["error"])
-        return {}
-
-    async def _fault(self, request: Message, caller: Caller) -> Message:
-        if not self._faults:
-            raise KubernixError("no cluster was booted yet")
-        log(f"{caller.who}: {request['action']} {request['name']}")
-        await self._faults.apply(request["name"], request["action"])
-        return {}
-
-    async def _keep(self, _: Message, __: Caller) -> Message:
-        self._stay.kept = True
-        return {}
-
-    async def _stop(self, _: Message, caller: Caller) -> Message:
-        self._finish(f"{caller.who} asked to stop")
-        return {}
-
-    async def _claim(self, request: Message, caller: Caller) -> Message:
-        """Let one caller plan the cluster, and take what it needs of this machine; see `HostFacts`."""
-        if not self._life.take_charge(caller):
-            return {"taken": True}
-        wanted = {"kube-apiserver": request["api_port"], "kube-controller-manager": 0, "kube-scheduler": 0}
-        # Whoever planned before may have died of it; what it had claimed is claimed anew.
-        self._claims.release()
-        return {
-            "ports": {name: self._claims.port(port) for name, port in wanted.items()},
-            "cidr": self._claims.network(request["cidr"]) if request["nodes"] else "10.0.0.0/16",
-            "can_lower_oom_score": linux.has_capability(linux.CAP_SYS_RESOURCE),
-        }
-
-    async def _boot_plan(self, request: Message, caller: Caller) -> Message:
-        """Boot; goes on when the caller dies, since others may be waiting."""
-        plan = Plan.from_json(request["plan"])
-        self._life.begin(caller)
-        self._launcher = launcher = PlanLauncher(plan, self._spawner, request["timeout"])
-        self._faults = Faults(launcher)
-        launcher.logs.mkdir(mode=0o700, exist_ok=True)
-        self._boot = asyncio.ensure_future(self._boot_to_the_end(plan, launcher, request))
+    async def _boot_plan(self, request: Boot, caller: Caller) -> Attached:
+        self._state.boot(caller)
+        self._boot = asyncio.ensure_future(self._boot_to_the_end(request))
         self._boot.add_done_callback(lambda boot: self._give_up_spare())
         await asyncio.shield(self._boot)
-        return await self._life.attach(caller)
+        return await self._state.attach(caller)
 
-    async def _boot_to_the_end(self, plan: Plan, launcher: PlanLauncher, request: Message) -> None:
-        timings: dict[str, float] = {}
+    async def _boot_to_the_end(self, request: Boot) -> None:
+        def tell(step: Progress) -> None:
+            self._state.tell(PhaseChanged(step.phase, step.count, step.seconds))
 
-        def on_phase(phase: Phase, count: int, seconds: float | None) -> None:
-            if seconds is not None:
-                timings[phase.title] = round(seconds, 3)
-            launcher.note(phase.title, "begins" if seconds is None else "ends")
-            self._life.tell({"event": "phase", "phase": phase.title, "count": count, "seconds": seconds})
-
-        begin = time.monotonic()
         try:
-            await run_plan(plan, launcher, on_phase)
-            launcher.note("cluster", "ready")
-            timings["total"] = round(time.monotonic() - begin, 3)
-            handle = {**request["handle"], "timings": timings}
-            _write_whole(self._run_dir / HANDLE, json.dumps(handle, indent=1, sort_keys=True))
-        except BootError as error:
-            launcher.note("cluster", "failed")
-            kept = keep_logs(self._run_dir, Path(request["keep_logs"]) / plan.cluster_id, launcher.timeline)
-            # Paths in the errors lead into the run directory, which is about to go.
-            failures = [KubernixError(str(failure).replace(str(launcher.logs), kept)) for failure in error.failures]
-            await self._close()
-            # The guardian stays, so that whoever comes later learns the same instead of trying again.
-            self._life.fail(wire.pack(BootError(error.phase, failures, logs=kept)))
+            timings = await self._engine.boot(request.spec, timeout=request.timeout, tell=tell)
+            handle = dataclasses.replace(request.handle, timings=dict(timings))
+            _write_whole(self._layout.handle, handle.to_json())
+        except Exception as error:  # noqa: BLE001 - holders that wait must learn of a mistake of ours, or of a full disk
+            failure = error if isinstance(error, KubernixError) else _own_mistake()
+            # The guardian stays, so that later holders learn the same instead of trying again.
+            await self._close_engine()
+            self._state.fail(pack(failure))
             return
-        except Exception:  # noqa: BLE001 - whoever waits must learn of a mistake of ours, or of a full disk
-            text = traceback.format_exc()
-            await self._close()
-            self._life.fail(wire.pack(KubernixError(f"the guardian failed:\n{text}")))
-            return
-        self._life.booted(handle)
-        if self._stay.spare:
-            self._stay.offer()
+        self._state.booted(handle)
+        if self._lifetime.spare:
+            self._lifetime.offer()
 
     def _give_up_spare(self) -> None:
-        """End a spare that nobody boots any more, or that did not come up."""
-        if self._stay.spare and not self._maker and self._life.state in (VACANT, PLANNING, FAILED):
+        """End a spare that has no booter any more, or that did not come up."""
+        unfinished = (Stage.VACANT, Stage.PLANNING, Stage.FAILED)
+        if self._lifetime.spare and not self._maker and self._state.stage in unfinished:
             self._finish("this spare did not come up")
 
-    async def _status(self, _: Message, caller: Caller) -> Message:
-        launcher, faults = self._launcher, self._faults
-        return {
-            "state": self._life.state,
-            "holders": self._life.holders(),
-            "others": self._life.holders(but=caller),
-            "kept": self._stay.kept,
-            "spare": self._stay.spare,
-            "components": {name: faults.state(name) for name in faults.names()} if faults else {},
-            "deaths": [dataclasses.asdict(death) for death in launcher.deaths] if launcher else [],
-            "timeline": launcher.timeline if launcher else [],
-        }
+    async def _publish(self, _: Publish, caller: Caller) -> Done:
+        self._state.publish(caller)
+        return _done()
 
-    async def _run(self, request: Message, _: Caller) -> Message:
-        """Run one command in a node, to its end."""
-        if not self._launcher:
-            raise KubernixError("no cluster was booted yet")
-        with tempfile.TemporaryDirectory(dir=self._run_dir) as scratch:
-            out, err = Path(scratch) / "out", Path(scratch) / "err"
-            with out.open("wb") as stdout:
-                code = await self._spawner.run(
-                    request["name"],
-                    request["argv"],
-                    env=request["env"],
-                    log=err,
-                    stdout=stdout,
-                    within=self._launcher.namespaces.entered(request["within"]),
-                    timeout=wire.COMMAND_TIMEOUT,
-                )
-            return {"returncode": code, "stdout": _text(out), "stderr": _text(err)}
+    async def _give_up(self, request: GiveUp, _: Caller) -> Done:
+        self._state.fail(request.error)
+        return _done()
+
+    async def _control(self, request: Control, caller: Caller) -> Done:
+        log(f"{caller.who}: {request.action} {request.name}")
+        return Done(await self._to_the_end(self._engine.control(request.name, request.action)))
+
+    async def _keep(self, _: Keep, __: Caller) -> Done:
+        self._lifetime.kept = True
+        return _done()
+
+    async def _stop(self, _: Stop, caller: Caller) -> Done:
+        self._finish(f"{caller.who} asked to stop")
+        return _done()
+
+    async def _status(self, _: GetStatus, caller: Caller) -> ClusterStatus:
+        known = await self._known()
+        return ClusterStatus(
+            stage=self._state.stage,
+            holders=self._state.holders(),
+            others=self._state.holders(but=caller),
+            kept=self._lifetime.kept,
+            spare=self._lifetime.spare,
+            components=known.components,
+            at=time.monotonic(),
+        )
+
+    async def _history(self, _: GetHistory, __: Caller) -> ClusterHistory:
+        known = await self._known()
+        return ClusterHistory(known.components, known.deaths, known.timeline, time.monotonic())
+
+    async def _known(self) -> EngineStatus:
+        return await self._engine.status()
+
+    async def _run(self, request: Run, _: Caller) -> CommandResult:
+        return await self._to_the_end(self._engine.run(request.command))
 
     async def _close(self) -> None:
-        problems: list[str] = []
-        if self._boot and not self._boot.done() and self._boot is not asyncio.current_task():
-            self._boot.cancel()
-            await asyncio.wait([self._boot])
-        if self._launcher:
-            problems += await self._launcher.close()
-            self._launcher = None
-        self._claims.release()
+        boot = self._boot
+        if boot and not boot.done():
+            boot.cancel()
+            await asyncio.wait([boot])
+        for work in list(self._work):
+            work.cancel()
+        await self._close_engine()
+
+    async def _close_engine(self) -> None:
+        problems = await self._engine.close()
         for problem in problems:
             log(problem)
         self._left += problems
 
 
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
+def _own_mistake() -> KubernixError:
+    return KubernixError(f"the guardian failed:\n{traceback.format_exc()}")
+
+
+def _done() -> Done:
+    return Done(time.monotonic())
 
 
 def _write_whole(path: Path, text: str) -> None:
     scratch = path.with_suffix(".new")
-    scratch.write_text(text)
+    scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
 
 
 def main() -> None:
-    """Entry point: `guardian RUN_DIR LOCK_FD STARTED_FD [PIDFD …]`."""
-    run_dir, (lock, started, *watched) = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
+    """Entry point: `guardian RUN_DIR ENGINE LOCK_FD STARTED_FD [PIDFD …]`; ENGINE as `engine.record` gives it."""
+    layout, engine = Layout(Path(sys.argv[1])), sys.argv[2]
+    lock, started, *watched = [int(word) for word in sys.argv[3:]]
     # Ctrl-C and a closed terminal are meant for the tests; holders say when to end.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
-    # The lock is held for life, so that nobody sweeps what still lives; a fork of this process shares it. So do a PID
-    # namespace's other processes: the kernel ends them after their first, and until they are dead they make cgroups.
+    # The lock is held for life, so that what still lives is not swept; a fork of this process shares it.
     for descriptor in (lock, started, *watched):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - its only argument
-    isolated = isolate()
     try:
-        # What is left is swept by who finds the lock free, and it finds it by the directory.
-        if asyncio.run(Guardian(run_dir, lock, isolated=isolated, watched=watched).serve(started)):
-            shutil.rmtree(run_dir, ignore_errors=True)
-            leave_root(run_dir.parent)
+        guardian = Guardian(load(engine).open(layout, lock), watched)
+        # What is left is swept by the process that finds the lock free, and it finds it by the directory.
+        if asyncio.run(guardian.serve(started)):
+            shutil.rmtree(layout.run_dir, ignore_errors=True)
+            leave_root(layout.run_dir.parent)
     except BaseException:  # noqa: BLE001 - the process is about to end; its log is all there is
         traceback.print_exc()
     finally:

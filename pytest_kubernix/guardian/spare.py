@@ -1,51 +1,40 @@
-"""Spares: clusters that were booted for whoever asks next. Found and taken here; a guardian keeps them meanwhile.
+"""Spares: clusters that were booted ahead, for the next process that wants such a one. Offered, found and taken here.
 Taking one is a rename, which the kernel lets one process do."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..config import ClusterConfig
-from ..layout import default_root
-from .rundir import SPARE, TAKEN, run_dirs
+from ..layout import Layout, default_root
+from .rundir import run_dirs
 
 LIFETIME = 600.0
-"""Seconds that a spare waits for somebody."""
+"""Seconds that a spare waits for a holder."""
 
 # Settings that say where a cluster is and how its boot is watched, not what it is.
 NOT_COMPARED = ("driver", "root", "boot_timeout")
 
 
 def identity(
-    config: ClusterConfig, programs: Iterable[str], components: Iterable[object], environment: Mapping[str, str]
+    config: ClusterConfig, programs: Iterable[str], components: Mapping[str, str], environment: Mapping[str, str]
 ) -> str:
-    """What a spare is: whoever wants the same may take it.
+    """What a spare is: a process that wants the same may take it.
 
     Args:
         config: What the cluster should be.
         programs: The paths of its executables, which name their versions and sources.
-        components: The components, also those that plugins added.
+        components: Those that plugins add or change, each with a digest of what it would run.
         environment: Variables that its processes are given.
     """
     asked = {name: value for name, value in config.to_json().items() if name not in NOT_COMPARED}
-    parts = [asked, sorted(programs), [_source(component) for component in components], dict(environment), _ours()]
+    parts = [asked, sorted(programs), sorted(components.items()), dict(environment), _ours()]
     text = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _source(component: object) -> str:
-    kind = type(component)
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    with contextlib.suppress(OSError, TypeError):
-        # A suite's own component may have changed since the spare was booted.
-        name += hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
-    # And two of one kind may have been made with different settings.
-    return name + repr(sorted(getattr(component, "__dict__", {}).items()))
 
 
 def _ours() -> str:
@@ -56,30 +45,31 @@ def _ours() -> str:
     return digest.hexdigest()
 
 
-def ready(root: Path | None, wanted: str) -> list[Path]:
-    """The run directories of spares of one identity that nobody has taken."""
+def ready(root: Path | None, wanted: str) -> list[Layout]:
+    """The spares of one identity that were not taken so far."""
     found = []
     for run_dir in run_dirs(root or default_root()):
+        layout = Layout(run_dir)
         with contextlib.suppress(OSError):
-            if (run_dir / SPARE).read_text() == wanted:
-                found.append(run_dir)
+            if layout.spare.read_text(encoding="utf-8") == wanted:
+                found.append(layout)
     return found
 
 
-def take(root: Path | None, wanted: str) -> Path | None:
-    """Take a spare; nobody else gets it from then on.
+def take(root: Path | None, wanted: str) -> Layout | None:
+    """Take a spare; no other process gets it from then on.
 
     Returns:
-        Its run directory, or None when there is no such spare.
+        Its directory, or None when there is no such spare.
     """
-    for run_dir in ready(root, wanted):
+    for layout in ready(root, wanted):
         with contextlib.suppress(OSError):
-            (run_dir / SPARE).rename(run_dir / TAKEN)
-            return run_dir
+            layout.spare.rename(layout.spare_taken)
+            return layout
     return None
 
 
-def give_back(run_dir: Path) -> None:
-    """Let somebody else take it after all."""
+def give_back(layout: Layout) -> None:
+    """Let another process take it after all."""
     with contextlib.suppress(OSError):
-        (run_dir / TAKEN).rename(run_dir / SPARE)
+        layout.spare_taken.rename(layout.spare)

@@ -1,143 +1,146 @@
-"""The life of one cluster as its holders see it, and which of them is in charge of getting it ready.
-Whoever is in charge may die at any moment; then the next who asks takes over where it was left."""
+"""Where a cluster is on its way to its tests, and which of its holders plans, boots and prepares it (the booter).
+The booter may die at any moment; then the next holder that asks goes on where it stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Mapping
 from typing import Any
 
+from ..errors import unpack
+from ..handle import ClusterHandle
 from ..logs import log
-
-Message = dict[str, Any]
-
-VACANT = "vacant"
-PLANNING = "planning"
-BOOTING = "booting"
-BOOTED = "booted"
-READY = "ready"
-FAILED = "failed"
+from . import protocol
+from .protocol import Attached, Message, PhaseChanged, Stage, StageChanged
 
 
 class Caller:
     """One connection to the guardian.
 
     Attributes:
-        who: Who is at the other end, as it says itself.
+        who: The process at the other end, as it calls itself.
     """
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self.who = "somebody"
+        self.who = "a process"
         self._writer = writer
 
-    def send(self, message: Message) -> None:
+    def send(self, line: bytes) -> None:
         """Send one line."""
-        self._writer.write(json.dumps(message).encode() + b"\n")
+        self._writer.write(line)
+
+    def tell(self, event: Message) -> None:
+        """Send an event."""
+        self.send(protocol.event_line(event))
 
 
-class Life:
-    """States: vacant → planning → booting → booted → ready, or failed from any of them.
+class ClusterState:
+    """Stages: vacant → planning → booting → booted → ready, or failed from any of them.
 
     Attributes:
-        state: The current one.
+        stage: The current one.
     """
 
     def __init__(self) -> None:
-        self.state = VACANT
-        self._charge: Caller | None = None
+        self.stage = Stage.VACANT
+        self._booter: Caller | None = None
         self._callers: list[Caller] = []
-        self._phases: list[Message] = []
-        self._handle: Message = {}
-        self._error: Message = {}
+        self._phases: list[PhaseChanged] = []
+        self._handle: ClusterHandle | None = None
+        self._error: Mapping[str, Any] = {}
         self._changed = asyncio.Event()
 
-    def holders(self, *, but: Caller | None = None) -> list[str]:
-        """Who is attached, in the order of their coming; all but one."""
-        return [caller.who for caller in self._callers if caller is not but]
+    def holders(self, *, but: Caller | None = None) -> tuple[str, ...]:
+        """The processes that are attached, in the order of their coming; without one of them, if need be."""
+        return tuple(caller.who for caller in self._callers if caller is not but)
 
-    async def attach(self, caller: Caller) -> Message:
-        """Tell a caller everything until the cluster is ready, has failed, or wants somebody in charge.
+    async def attach(self, caller: Caller) -> Attached:
+        """Tell a caller all that happens until the cluster is ready, has failed, or needs a booter.
 
         Returns:
-            The state, with "handle" when ready or booted; a failure is under "error".
+            The stage, with the handle when it is ready or booted.
+
+        Raises:
+            KubernixError: It has failed.
         """
         if caller not in self._callers:
             self._callers.append(caller)
-            # Who comes during the boot learns whose it is, and sees all of it; who comes later, none.
-            caller.send(self._said())
-            for event in self._phases if self.state != READY else []:
-                caller.send(event)
+            # A caller that comes during the boot hears whose it is, and all of it; one that comes later, nothing.
+            caller.tell(self._now())
+            for event in self._phases if self.stage != Stage.READY else []:
+                caller.tell(event)
         while True:
-            caller.send(self._said())
-            if self.state == FAILED:
-                return {"error": self._error}
-            if self.state == READY:
-                return {"state": READY, "handle": self._handle}
-            if self.state == BOOTED and self._charge in (None, caller):
-                # What is left to do needs the test process: its plugins prepare the cluster.
-                self._charge = caller
-                return {"state": BOOTED, "handle": self._handle}
-            if self.state == VACANT:
-                return {"state": VACANT}
+            caller.tell(self._now())
+            if self.stage == Stage.FAILED:
+                raise unpack(self._error)
+            if self.stage == Stage.READY:
+                return Attached(Stage.READY, self._handle)
+            if self.stage == Stage.BOOTED and self._booter in (None, caller):
+                # What is left to do needs a test process: its plugins prepare the cluster.
+                self._booter = caller
+                return Attached(Stage.BOOTED, self._handle)
+            if self.stage == Stage.VACANT:
+                return Attached(Stage.VACANT)
             await self._changed.wait()
 
-    def take_charge(self, caller: Caller) -> bool:
+    def plan(self, caller: Caller) -> bool:
         """Let a caller plan the cluster; whether it may."""
-        if self.state != VACANT:
+        if self.stage != Stage.VACANT:
             return False
-        self._charge = caller
-        self._set(PLANNING)
+        self._booter = caller
+        self._set(Stage.PLANNING)
         return True
 
-    def begin(self, caller: Caller) -> None:
+    def boot(self, caller: Caller) -> None:
         """The plan is here."""
-        self._charge = caller
-        self._set(BOOTING)
+        self._booter = caller
+        self._set(Stage.BOOTING)
 
-    def booted(self, handle: Message) -> None:
+    def booted(self, handle: ClusterHandle) -> None:
         """All components are ready; plugins may prepare the cluster."""
         self._handle = handle
-        self._set(BOOTED)
+        self._set(Stage.BOOTED)
 
     def publish(self, caller: Caller) -> None:
-        """The cluster is ready for tests."""
-        if self.state == BOOTED and self._charge is caller:
-            self._charge = None
-            self._set(READY)
+        """The cluster is ready for tests, if it is the booter that says so."""
+        if self.stage == Stage.BOOTED and self._booter is caller:
+            self._booter = None
+            self._set(Stage.READY)
 
-    def fail(self, error: Message) -> None:
-        """It will never be ready, and everybody is to learn why."""
-        if self.state != READY:
+    def fail(self, error: Mapping[str, Any]) -> None:
+        """It will never be ready, and all callers are told why.
+
+        Args:
+            error: As `errors.pack` gives it.
+        """
+        if self.stage != Stage.READY:
             self._error = error
-            self._charge = None
-            self._set(FAILED)
+            self._booter = None
+            self._set(Stage.FAILED)
 
     def hung_up(self, caller: Caller) -> None:
-        """A caller is gone; if it was in charge, somebody else must be."""
+        """A caller is gone; if it was the booter, another one takes over."""
         if caller in self._callers:
             self._callers.remove(caller)
-            log(f"{caller.who} is gone; {', '.join(self.holders()) or 'nobody'} left")
-        if self._charge is caller:
-            self._charge = None
-            self._set(VACANT if self.state == PLANNING else self.state)
+            log(f"{caller.who} is gone; {', '.join(self.holders()) or 'no holder'} left")
+        if self._booter is caller:
+            self._booter = None
+            self._set(Stage.VACANT if self.stage == Stage.PLANNING else self.stage)
 
-    def tell(self, event: Message) -> None:
-        """Send an event to everybody who is attached, now or later."""
+    def tell(self, event: PhaseChanged) -> None:
+        """Send an event to all callers that are attached, now or later."""
         self._phases.append(event)
-        self._to_all(event)
+        for caller in self._callers:
+            caller.tell(event)
 
     def forget_phases(self) -> None:
-        """Tell who comes later nothing of the boot."""
+        """Tell later callers nothing of the boot."""
         self._phases.clear()
 
-    def _set(self, state: str) -> None:
-        self.state = state
+    def _set(self, stage: Stage) -> None:
+        self.stage = stage
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _said(self) -> Message:
-        return {"event": "state", "state": self.state, "charge": self._charge.who if self._charge else ""}
-
-    def _to_all(self, event: Message) -> None:
-        for caller in self._callers:
-            caller.send(event)
+    def _now(self) -> StageChanged:
+        return StageChanged(self.stage, self._booter.who if self._booter else "")

@@ -70,25 +70,6 @@ def has_capability(number: int) -> bool:
     return False
 
 
-def stat(pid: int) -> list[str]:
-    """A process's fields of /proc/PID/stat after its name: state, parent, …; empty when it is gone."""
-    try:
-        # The name, in parentheses, may contain anything.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def state(pid: int) -> str:
-    """A process's state as one letter, "X" when it is gone."""
-    return (stat(pid) or ["X"])[0]
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped, by a signal or by a debugger."""
-    return state(pid) in "Tt"
-
-
 def may_make_namespaces() -> bool:
     """Whether this process may make network, mount and PID namespaces and configure links in them."""
     return has_capability(CAP_SYS_ADMIN) and has_capability(CAP_NET_ADMIN)

@@ -25,7 +25,7 @@ def render(plan: Plan) -> str:
     for phase, components in plan.by_phase():
         lines += ["", f"## phase {phase.title}"]
         for component in components:
-            lines += _component(component)
+            lines += render_component(component)
     lines += ["", "## ready when"]
     lines += [f"  {probe}" + (f" (from {probe.within})" if probe.within != "host" else "") for probe in plan.final]
     return "\n".join(lines) + "\n"
@@ -57,7 +57,8 @@ def _namespace(plan: NamespacePlan) -> list[str]:
     return lines
 
 
-def _component(plan: ComponentPlan) -> list[str]:
+def render_component(plan: ComponentPlan) -> list[str]:
+    """One component, line by line."""
     lines = ["", f"### {plan.name} (in {plan.within})"]
     for file in plan.files:
         lines += _file(file, "  ")

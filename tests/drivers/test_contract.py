@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import (
+    Action,
     BootOptions,
     Cluster,
     ClusterConfig,
@@ -48,7 +49,7 @@ class Least(RunningCluster):
     def load_image(self, archive: str) -> Sequence[str]:
         raise KubernixError(f"driver least can't load {archive}")
 
-    def stop(self) -> None:
+    def destroy(self) -> None:
         self._state = State.STOPPED
 
 
@@ -64,7 +65,7 @@ class LeastDriver(Driver):
         if problem := self.check(config):
             raise problem
         cluster = Least()
-        options.prepare(cluster)
+        options.on_ready(cluster)
         return cluster
 
 
@@ -83,7 +84,7 @@ def config() -> Iterator[ClusterConfig]:
 
 @pytest.fixture(scope="module")
 def prepared() -> list[RunningCluster]:
-    """What `BootOptions.prepare` was called with."""
+    """What `BootOptions.on_ready` was called with."""
     return []
 
 
@@ -91,9 +92,9 @@ def prepared() -> list[RunningCluster]:
 def running(driver: Driver, config: ClusterConfig, prepared: list[RunningCluster]) -> Iterator[RunningCluster]:
     """A cluster of that driver."""
     prepared.clear()
-    cluster = driver.start(config, BootOptions(prepare=prepared.append))
+    cluster = driver.start(config, BootOptions(on_ready=prepared.append))
     yield cluster
-    cluster.stop()
+    cluster.destroy()
 
 
 def test_it_says_what_it_can_not_make_and_starts_nothing(driver: Driver, config: ClusterConfig) -> None:
@@ -122,7 +123,7 @@ def test_its_handle_crosses_a_process_boundary(running: RunningCluster) -> None:
 
 CALLS: dict[str, Callable[[RunningCluster], object]] = {
     "components": lambda running: Cluster(running).components["no-such"],
-    "fault": lambda running: running.fault("no-such", "kill"),
+    "control": lambda running: running.control("no-such", Action.KILL),
     "load_image": lambda running: Cluster(running).load_image("no-such.tar"),
 }
 
@@ -148,7 +149,7 @@ def test_capabilities_are_kept(running: RunningCluster) -> None:
 def test_stopping_twice_is_no_error(driver: Driver, config: ClusterConfig) -> None:
     """A cluster may be stopped by a test and once more by the session, and leaves nothing."""
     cluster = driver.start(config, BootOptions())
-    cluster.stop()
-    cluster.stop()
+    cluster.destroy()
+    cluster.destroy()
     run_dir = cluster.handle.run_dir
     assert run_dir is None or not run_dir.exists()

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pytest_kubernix.guardian.rundir import CONTROL_SOCKET, GUARDIAN_LOG, STARTER
 from pytest_kubernix.guardian.sweep import sweep
+from pytest_kubernix.layout import Layout
 
 from .crash_run import Run, running
 from .pods import eventually
@@ -119,7 +119,7 @@ def until_there(run: Run, cell: Cell) -> int:
     """Wait for the moment; the PID of the process that is concerned."""
     if cell.moment == STARTING:
         run.until(lambda: _starting(run), "the guardian's start")
-        starter = next(run.root.glob(f"*/{STARTER}")).read_text()
+        starter = next(run.root.glob("*/starter")).read_text()
         return int(starter.rpartition("pid ")[2].rstrip(")"))
     who = run.reached()
     pid = who["pid"] or run.notes("planned")[0]["pid"]
@@ -128,8 +128,8 @@ def until_there(run: Run, cell: Cell) -> int:
 
 def _starting(run: Run) -> bool:
     """Whether a guardian is on its way and does not answer yet."""
-    logs = list(run.root.glob(f"*/{GUARDIAN_LOG}"))
-    return any(not (log.parent / CONTROL_SOCKET).exists() for log in logs) and bool(run.trace.guardians())
+    logs = list(run.root.glob("*/guardian.log"))
+    return any(not Layout(log.parent).control_socket.exists() for log in logs) and bool(run.trace.guardians())
 
 
 def _happen(run: Run, cell: Cell, victim: int) -> None:

@@ -26,7 +26,7 @@ def main() -> None:
         sys.stdout.flush()
         sys.stdin.read()
     finally:
-        cluster.stop()
+        cluster.destroy()
 
 
 if __name__ == "__main__":

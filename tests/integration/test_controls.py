@@ -12,7 +12,6 @@ import pytest
 
 from pytest_kubernix import Cluster, KubernixError, State
 from pytest_kubernix.binaries import find_executables
-from pytest_kubernix.drivers.native import running as native_cluster
 from pytest_kubernix.fixtures.factory import ClusterFactory
 
 from .conftest import server_pod
@@ -124,7 +123,7 @@ def test_a_guardian_that_is_stopped_is_told(
     cluster = kubernix_cluster_factory(nodes=0)
     assert cluster.handle.run_dir
     guardian = guardian_of(cluster.handle.run_dir)
-    monkeypatch.setattr(native_cluster, "ASK_TIMEOUT", 0.3)
+    monkeypatch.setattr("pytest_kubernix.guardian.client.ASK_TIMEOUT", 0.3)
     os.kill(guardian, signal.SIGSTOP)
     try:
         with pytest.raises(KubernixError, match=f"guardian of cluster {cluster.handle.cluster_id} did not answer"):

@@ -122,7 +122,7 @@ def test_a_guardian_that_is_stopped_while_it_boots_is_named(folder: Path, monkey
         guardian = pool.submit(stop)
         with pytest.raises(KubernixError) as raised:
             boot(Scripted("sleepy", "echo yawn; exec sleep 60"), boot_timeout=4, root=folder)
-    monkeypatch.setattr("pytest_kubernix.sharing.running.ASK_TIMEOUT", 0.3)
+    monkeypatch.setattr("pytest_kubernix.guardian.listing.ASK_TIMEOUT", 0.3)
     try:
         stopped = f"the cluster was not ready within 4 s: its guardian (process {guardian.result()}) is stopped"
         assert stopped in str(raised.value)
@@ -138,7 +138,7 @@ def test_a_component_that_dies_after_it_was_ready_fails_the_boot() -> None:
     """A part that is needed later and has died meanwhile is named, and not only those that wait for it."""
     begun = time.monotonic()
     with pytest.raises(BootError, match="mayfly: exited with code 3"):
-        boot(Mayfly("mayfly", "sleep 0.5; exit 3"), boot_timeout=20).stop()
+        boot(Mayfly("mayfly", "sleep 0.5; exit 3"), boot_timeout=20).destroy()
     assert time.monotonic() - begun < 10
 
 
@@ -182,7 +182,7 @@ def test_the_api_port_is_the_one_that_was_asked_for(folder: Path) -> None:
             # Connections that the server closes first linger on its port.
             assert Cluster(cluster).kubectl.get("namespaces")["items"]
         finally:
-            cluster.stop()
+            cluster.destroy()
 
 
 def test_a_run_root_that_does_not_do_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import pytest
 from pytest_kubernix import BootError, ClusterFactory
 from pytest_kubernix.cli import main
 from pytest_kubernix.guardian.listing import running
-from pytest_kubernix.guardian.rundir import GUARDIAN_LOCK
 from pytest_kubernix.guardian.sweep import sweep_one
+from pytest_kubernix.layout import Layout
 from pytest_kubernix.linux import cgroups
 from pytest_kubernix.options import OPTIONS
 
@@ -119,14 +119,14 @@ def test_nothing_is_swept_of_what_is_still_dying(root: Path) -> None:
     assert main(["up", "--nodes=1", f"--root={root}"]) == 0
     (info,) = running(root)
     guardian = guardian_of(info.run_dir)
-    lock = info.run_dir / GUARDIAN_LOCK
+    lock = Layout(info.run_dir).guardian_lock
     shared = {}
     for pid in descendants(guardian):
         # Some come and go.
         with contextlib.suppress(FileNotFoundError):
             shared[pid] = any(link.exists() and link.samefile(lock) for link in Path(f"/proc/{pid}/fd").iterdir())
     os.kill(guardian, signal.SIGKILL)
-    eventually(lambda: sweep_one(info.run_dir), timeout=10, what="the sweep")
+    eventually(lambda: sweep_one(info.layout), timeout=10, what="the sweep")
     assert len(shared) > 9
     assert all(shared.values()), shared
     changes = settled(before)

@@ -19,7 +19,7 @@ from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
 from pytest_kubernix.drivers.native import machine
 from pytest_kubernix.drivers.native.driver import NativeDriver
-from pytest_kubernix.guardian.rundir import ETCD_SOCKET
+from pytest_kubernix.layout import Layout
 from pytest_kubernix.plan import ClusterContext, ComponentRegistry
 from pytest_kubernix.plan.model import ComponentPlan
 from pytest_kubernix.store.etcd import Delete, EtcdClient
@@ -113,7 +113,7 @@ def test_a_second_start_restores_what_is_missing(prepared: Cluster) -> None:
     before = provided(prepared)
     assert prepared.handle.run_dir
     prepared.kubectl("delete", "clusterrole", "system:node-proxier")
-    with contextlib.closing(EtcdClient(prepared.handle.run_dir / ETCD_SOCKET)) as store:
+    with contextlib.closing(EtcdClient(Layout(prepared.handle.run_dir).etcd_socket)) as store:
         # Nobody may delete it by the API.
         store.apply([Delete(b"/registry/priorityclasses/system-node-critical")])
     eventually(lambda: len(before) - len(provided(prepared)) == 2, what="both to be gone")
@@ -135,7 +135,7 @@ def test_what_is_damaged_is_made_anew(
             assert len(provided(Cluster(running))) > 150
             return starts(Cluster(running))
         finally:
-            running.stop()
+            running.destroy()
 
     def mine(executables: Executables) -> PreparedData:
         return PreparedData(tmp_path, executables["kube-apiserver"], executables.kubernetes_version)
@@ -186,13 +186,13 @@ def test_another_api_server_runs_every_hook(
     try:
         assert starts(Cluster(running)) == [False]
     finally:
-        running.stop()
+        running.destroy()
     with monkeypatch.context() as patch:
         patch.setattr(PreparedData, "find", lambda self: "")
         patch.setattr(PreparedData, "make", lambda self, source, etcd, sockets: made.append(source))
-        NativeDriver().start(config, BootOptions(component_plugins=plugins)).stop()
+        NativeDriver().start(config, BootOptions(component_plugins=plugins)).destroy()
         assert not made
-        NativeDriver().start(config, BootOptions()).stop()
+        NativeDriver().start(config, BootOptions()).destroy()
         assert made
 
 

@@ -198,7 +198,7 @@ def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
     run(suite, root, "--kubernix-keep=always", "--kubernix-nodes=1").assert_outcomes(passed=1)
     (info,) = running(root)
     guardian = guardian_of(info.run_dir)
-    monkeypatch.setattr("pytest_kubernix.sharing.running.ASK_TIMEOUT", 0.3)
+    monkeypatch.setattr("pytest_kubernix.guardian.listing.ASK_TIMEOUT", 0.3)
     os.kill(guardian, signal.SIGSTOP)
     where = f"--root={root}"
     trouble = f"its guardian (process {guardian}) is stopped; to end it: pytest-kubernix down {info.cluster_id} --root"
@@ -206,7 +206,7 @@ def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
         assert main([command, where]) == 0
         assert trouble in capsys.readouterr().err
     # Nobody else's share of it is asked for.
-    holder = GuardianClient.join(info.run_dir)
+    holder = GuardianClient.join(info.layout)
     assert main(["down", info.cluster_id, where]) == 0
     assert f"{info.cluster_id} is gone" in capsys.readouterr().err
     assert not info.run_dir.exists()

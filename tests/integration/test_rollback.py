@@ -14,6 +14,8 @@ from kubernetes.client import ApiException, CoreV1Api, V1ConfigMap, V1ObjectMeta
 
 from pytest_kubernix import Cluster, ClusterFactory, KubernixError
 from pytest_kubernix.guardian.client import GuardianClient
+from pytest_kubernix.guardian.protocol import Attach
+from pytest_kubernix.layout import Layout
 from pytest_kubernix.store import history as rollback
 
 from . import objects
@@ -342,8 +344,8 @@ def test_nobody_elses_work_is_undone(kubernix_cluster_factory: ClusterFactory) -
     checkpoint = cluster.checkpoint()
     run_dir = cluster.handle.run_dir
     assert run_dir
-    other = GuardianClient.join(run_dir)
-    other.connection.request({"op": "attach", "who": "gw7 (pid 7)"})
+    other = GuardianClient.join(Layout(run_dir))
+    other.ask(Attach("gw7 (pid 7)"))
     try:
         with pytest.raises(KubernixError, match=r"gw7 \(pid 7\) holds this cluster too(.|\n)*kubernix_pristine"):
             cluster.rollback(checkpoint)

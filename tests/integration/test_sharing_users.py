@@ -56,7 +56,7 @@ SWEEP = """
 import sys
 from pathlib import Path
 
-from pytest_kubernix.boot.sweep import sweep
+from pytest_kubernix.guardian.sweep import sweep
 
 print(sweep(Path(sys.argv[1])))
 """

@@ -13,7 +13,8 @@ import pytest
 
 from pytest_kubernix.cli import main
 from pytest_kubernix.guardian.listing import RunningInfo, running
-from pytest_kubernix.guardian.rundir import CLUSTER_ID, SPARE
+from pytest_kubernix.guardian.rundir import CLUSTER_ID
+from pytest_kubernix.layout import Layout
 from pytest_kubernix.linux.priority import NICE
 
 from .pods import eventually
@@ -54,7 +55,7 @@ def run(suite: pytest.Pytester, root: Path, *arguments: str, spare: int = 1) -> 
 
 def spares_of(root: Path) -> list[RunningInfo]:
     """The spares that are up, and that nobody has taken."""
-    return [info for info in running(root) if info.spare and (info.run_dir / SPARE).exists()]
+    return [info for info in running(root) if info.spare and Layout(info.run_dir).spare.exists()]
 
 
 def the_spare(root: Path) -> RunningInfo:
@@ -150,25 +151,25 @@ def test_which(kubernix, number, request):
 import os
 import time
 from pathlib import Path
-from pytest_kubernix.boot.client import GuardianClient
-from pytest_kubernix.drivers.spares import Spares
+from pytest_kubernix.guardian.client import GuardianClient
+from pytest_kubernix.guardian.boot_ahead import BootAhead
 from tests.integration.pods import eventually
 
-take, join = Spares.take, GuardianClient.join.__func__
+take, join = BootAhead.take, GuardianClient.join.__func__
 
 def taking(self):
     Path(f"taking-{{os.environ['PYTEST_XDIST_WORKER']}}").touch()
     return take(self)
 
-def slowly(cls, run_dir):
+def slowly(cls, layout):
     eventually(lambda: len(list(Path().glob("taking-*"))) == 3)
     # Whoever boots now has a directory within milliseconds.
     limit = time.monotonic() + 0.5
     while time.monotonic() < limit and len(list(Path({str(root)!r}).glob("????????"))) == 1:
         time.sleep(0.01)
-    return join(cls, run_dir)
+    return join(cls, layout)
 
-Spares.take = taking
+BootAhead.take = taking
 GuardianClient.join = classmethod(slowly)
 """
     )
@@ -178,7 +179,7 @@ GuardianClient.join = classmethod(slowly)
 
 def test_a_spare_that_nobody_takes_ends(suite: pytest.Pytester, root: Path) -> None:
     """After its lifetime a spare is gone, with nobody there to end it."""
-    suite.makeconftest("import pytest_kubernix.sharing.spare as spare\nspare.LIFETIME = 4.0")
+    suite.makeconftest("import pytest_kubernix.guardian.spare as spare\nspare.LIFETIME = 4.0")
     suite.makepyfile("def test_a(kubernix): pass")
     run(suite, root).assert_outcomes(passed=1)
     eventually(lambda: not root.exists(), timeout=30, what="the spare to end")

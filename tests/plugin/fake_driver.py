@@ -67,7 +67,7 @@ class FakeCluster(RunningCluster):
     def keep(self) -> None:
         tell(f"keep {self.name}")
 
-    def stop(self) -> None:
+    def destroy(self) -> None:
         tell(f"stop {self.name}")
         if fails("stop"):
             raise KubernixError(f"{self.name} would not stop")
@@ -87,16 +87,17 @@ class FakeDriver(Driver):
 
     def start(self, config: ClusterConfig, options: BootOptions) -> RunningCluster:
         tell(f"start {config.k8s_version}/{config.nodes}")
-        options.component_plugins(None, config)
+        if options.component_plugins:
+            options.component_plugins(None, config)
         options.progress("the fake phase is ready")
         if fails("boot"):
             problem = ComponentError("fake-apiserver", "exited with code 1", log_tail="the last line", log="/l")
             raise BootError("ControlPlane", [problem], logs="/nowhere/logs")
         cluster = FakeCluster(config)
         try:
-            options.prepare(cluster)
+            options.on_ready(cluster)
         except BaseException:
-            cluster.stop()
+            cluster.destroy()
             raise
         return cluster
 

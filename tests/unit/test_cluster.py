@@ -49,7 +49,7 @@ class Stub(RunningCluster):
         self.asked.append(archive)
         return ["app:1"]
 
-    def stop(self) -> None:
+    def destroy(self) -> None:
         self.asked.append("stop")
 
 

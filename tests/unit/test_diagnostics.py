@@ -15,7 +15,7 @@ from pytest_kubernix.diagnostics import sections as module
 from pytest_kubernix.diagnostics.sections import sections
 from pytest_kubernix.diagnostics.tables import age, events_table, pod_status, pods_table
 from pytest_kubernix.drivers.base import Diagnostics
-from pytest_kubernix.handle import Death
+from pytest_kubernix.handle import ComponentState, Death
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 BEGAN = NOW.timestamp() - 60
@@ -145,7 +145,8 @@ def test_components_that_are_not_well(tmp_path: Path) -> None:
         Death("relay", BEGAN - 9, "relay: exited with code 3 on its own"),
         Death("coredns", BEGAN + 1.5, "coredns: killed by SIGKILL on its own\n  the end of its log:\n    last words"),
     ]
-    states = {"etcd": "dead", "relay": "running", "coredns": "running", "kubelet": "paused", "proxy": "dead"}
+    dead, runs, paused = ComponentState.DEAD, ComponentState.RUNNING, ComponentState.PAUSED
+    states = {"etcd": dead, "relay": runs, "coredns": runs, "kubelet": paused, "proxy": dead}
     found = dict(sections(having(tmp_path, known=Diagnostics(states, deaths)), namespace=None, since=BEGAN))
     text = found["kubernix: components of cluster abcd"]
     assert "1.5 s into the test: coredns: killed by SIGKILL on its own" in text
@@ -173,7 +174,7 @@ def test_an_api_server_that_refuses(tmp_path: Path) -> None:
 
 def test_an_api_server_that_is_known_to_be_dead_is_not_asked(tmp_path: Path) -> None:
     """Where the driver knows, no time is spent."""
-    stub = Stub(tmp_path, f"touch {tmp_path}/asked", Diagnostics({"kube-apiserver": "paused"}))
+    stub = Stub(tmp_path, f"touch {tmp_path}/asked", Diagnostics({"kube-apiserver": ComponentState.PAUSED}))
     found = dict(sections(stub, namespace="ns", since=BEGAN))
     assert found["kubernix: pods of namespace ns"] == "not known: kube-apiserver is paused"
     assert not (tmp_path / "asked").exists()

@@ -1,38 +1,31 @@
-"""The native driver: a real cluster out of this project's own executables, under a guardian of its own.
+"""The native driver: a real cluster out of this project's own executables, kept by a guardian of its own.
 Puts the rooms together: machine, executables, claims, plan, boot, handle."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from ... import plain
 from ...binaries import Executables, find_executables
+from ...boot.engine import NativeEngine, NativeFacts, NativeSpec, NativeWants
 from ...config import ClusterConfig
-from ...errors import ClusterGone, ConfigError, KubernixError
-from ...guardian import protocol as wire
-from ...guardian import unresponsive as silence
+from ...errors import KubernixError
+from ...guardian import spare
+from ...guardian.boot_ahead import BootAhead
 from ...guardian.client import GuardianClient
-from ...guardian.listing import difference
-from ...guardian.rundir import CONTROL_SOCKET, ETCD_SOCKET, PREPARED, PREPARING_LOCK
-from ...handle import ClusterHandle
-from ...layout import how_to_remove
-from ...linux import calls as linux
+from ...guardian.joining import Joining
+from ...handle import Capability, ClusterHandle
+from ...layout import Layout
+from ...plan.component import ComponentRegistry
 from ...plan.model import Plan
 from ...store.etcd import EtcdClient
-from ..base import BootOptions, Driver, RunningCluster, State
+from ..base import BootOptions, Driver, RunningCluster
 from . import machine
-from .boot_ahead import Spares
 from .running import NativeCluster
-
-# After the boot's own limit, for its report to arrive.
-GRACE = 5.0
 
 
 class NativeDriver(Driver):
@@ -47,269 +40,122 @@ class NativeDriver(Driver):
         if problem := self.check(config):
             raise problem
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, progress=options.progress)
+        recipe = NativeRecipe(config, options, executables)
         spares = None
         if options.spares and not config.repeatable:
             options.progress("boots no spare: a fixed port or network is there once")
         elif options.spares:
-
-            def boot_spare(guardian: GuardianClient, begun: Callable[[], None]) -> None:
-                # The first that is heard of a boot is that it goes on by itself.
-                quiet = BootOptions(
-                    progress=lambda line: begun(),
-                    share=options.share.alone(),
-                    component_plugins=options.component_plugins,
-                )
-                _Boot(config, quiet, executables, guardian).until_booted()
-
-            spares = Spares(config, options, executables, boot_spare)
-        while True:
-            cluster = self._meet(config, options, executables, spares)
-            if cluster:
-                break
+            ahead = Joining(config, options.share, options.progress, recipe)
+            spares = BootAhead(config.root, options.share, recipe.identity(), ahead.start, ahead.boot_spare)
+        guardian, handle = Joining(config, options.share, options.progress, recipe, spares).join()
         if spares:
-            cluster.spares = spares
             spares.fill(options.spares)
-        return cluster
-
-    @staticmethod
-    def _meet(
-        config: ClusterConfig, options: BootOptions, executables: Executables, spares: Spares | None
-    ) -> NativeCluster | None:
-        """One try; None when the cluster that was to be reused had to be ended, or a spare was gone."""
-        guardian = taken = spares.take() if spares else None
-        if guardian:
-            options.progress(f"takes spare {guardian.cluster_id}")
-        else:
-            guardian = GuardianClient.meet(
-                config.root, options.share.meeting(config.root), config.boot_timeout, meanwhile=_load_planning
-            )
-        try:
-            boot = _Boot(config, options, executables, guardian)
-            cluster = boot.until_ready()
-            if options.share.name:
-                if sick := boot.check_reused(cluster):
-                    options.progress(f"replacing cluster {options.share.name}: {sick}")
-                    guardian.stop()
-                    return None
-                boot.keep()
-                boot.prepare_found(cluster)
-            return cluster
-        except ClusterGone:
-            guardian.leave()
-            if not taken:
-                raise
-            options.progress(f"spare {guardian.cluster_id} ended before it could be held")
-            return None
-        except BaseException:
-            if options.share.key:
-                # Others wait for the same cluster, or want to learn why there is none.
-                guardian.leave()
-            else:
-                guardian.stop()
-            raise
+        return NativeCluster(guardian, handle, shared=bool(options.share.key), spares=spares)
 
 
-def _load_planning() -> None:
-    """Import what makes plans: its library for keys takes half as long to import as a guardian to start."""
-    import_module("pytest_kubernix.plan.assemble")
+class NativeRecipe:
+    """How this driver makes one cluster; see `guardian.joining.Recipe`.
 
+    Args:
+        config: What it should be.
+        options: Of the cluster that was asked for.
+        executables: What it runs.
+    """
 
-class _Boot:
-    """One process's part in getting a cluster ready, which others may share."""
+    engine = NativeEngine
 
-    def __init__(
-        self, config: ClusterConfig, options: BootOptions, executables: Executables, guardian: GuardianClient
-    ) -> None:
+    def __init__(self, config: ClusterConfig, options: BootOptions, executables: Executables) -> None:
         self._config = config
         self._options = options
         self._executables = executables
-        self._guardian = guardian
-        self._deadline = time.monotonic() + config.boot_timeout + GRACE
-        self._waits_for = ""
+        self._components: dict[str, str] | None = None
         self._leaves_data = False
 
-    def until_ready(self) -> NativeCluster:
-        """Boot the cluster or wait for whoever does; take over from who died of it."""
-        answer = self.until_booted()
-        cluster = NativeCluster(self._guardian, answer["handle"], shared=bool(self._options.share.key))
-        if answer["state"] == "booted":
-            self._prepare_next_boots()
-            with self._telling_everybody():
-                self._prepare(cluster)
-            self._request({"op": "publish"}, at_least=GRACE)
-        return cluster
+    def wants(self) -> Mapping[str, Any]:
+        """Ports of the API server and of what its administrator asks, and a network for nodes."""
+        config = self._config
+        if problem := machine.too_many(config):
+            raise problem
+        ports = {"kube-apiserver": config.api_port, "kube-controller-manager": 0, "kube-scheduler": 0}
+        wants: Mapping[str, Any] = plain.to_plain(NativeWants(ports, network=config.nodes > 0, cidr=config.cidr))
+        return wants
 
-    def until_booted(self) -> dict[str, Any]:
-        """The guardian's answer once all components are ready, whoever booted them; it has the handle."""
-        answer = self._request({"op": "attach", "who": self._options.share.who})
-        while answer["state"] == "vacant":
-            answer = self._plan_and_boot()
-        return answer
+    def plan(self, layout: Layout, claimed: Mapping[str, Any]) -> tuple[Mapping[str, Any], ClusterHandle]:
+        """Make the plan, plugins' components included."""
+        from ...plan import make_plan
 
-    def _prepare_next_boots(self) -> None:
-        """The first cluster of a version leaves what makes all later ones boot faster.
+        facts = machine.host_facts(
+            self._executables,
+            layout,
+            plain.from_plain(NativeFacts, claimed),
+            etcd_data=machine.prepared_data(self._executables).find(),
+        )
+        plan = make_plan(self._config, facts, plugins=self._plug if self._options.component_plugins else None)
+        self._leaves_data = plan.stock and not facts.etcd_data
+        spec = plain.to_plain(NativeSpec(plan, machine.failed_boots()))
+        return spec, self._handle(plan, layout, facts.ports)
 
-        Not one that a plugin may have changed: of this process's own boot nobody has seen anything yet.
-        """
+    def _handle(self, plan: Plan, layout: Layout, ports: Mapping[str, int]) -> ClusterHandle:
+        with_nodes = (Capability.IMAGES, Capability.NODES) if plan.nodes else ()
+        return ClusterHandle(
+            cluster_id=plan.cluster_id,
+            driver=NativeDriver.name,
+            k8s_version=self._config.k8s_version,
+            server=plan.server,
+            kubeconfig=Path(plan.admin_kubeconfig),
+            kubectl=self._executables["kubectl"],
+            nodes=plan.nodes,
+            run_dir=layout.run_dir,
+            control_socket=layout.control_socket,
+            config=self._config.to_json(),
+            components=dict(self.components()),
+            capabilities=(Capability.ETCD, Capability.USERS, *with_nodes),
+            programs={name: str(path) for name, path in self._executables.programs.items()},
+            metrics={name: f"https://127.0.0.1:{port}/metrics" for name, port in ports.items()},
+        )
+
+    def components(self) -> Mapping[str, str]:
+        """What plugins make of the components; nothing, at no cost, where there is no such plugin."""
+        if self._components is None and self._options.component_plugins:
+            self._plug(self._usual(), self._config)
+        return self._components or {}
+
+    def _plug(self, registry: ComponentRegistry, config: ClusterConfig) -> None:
+        """Let plugins add components, and remember what they have made of them."""
+        from ...plan.fingerprint import fingerprint
+
+        assert self._options.component_plugins
+        self._options.component_plugins(registry, config)
+        facts = machine.planned_facts(config, etcd_data="")
+        self._components = fingerprint(config, facts, self._usual(), registry)
+
+    def _usual(self) -> ComponentRegistry:
+        from ...components import register_all
+
+        registry = ComponentRegistry()
+        register_all(registry, self._config, machine.planned_facts(self._config, etcd_data=""))
+        return registry
+
+    def identity(self) -> str:
+        """What a spare of this cluster is."""
+        programs = [str(path) for path in self._executables.programs.values()]
+        return spare.identity(self._config, programs, self.components(), machine.proxy_environment())
+
+    def booted(self, layout: Layout) -> None:
+        """The first cluster of a version leaves what makes all later ones boot faster; not one that plugins changed."""
         if not self._leaves_data:
             return
         data = machine.prepared_data(self._executables)
         try:
-            with contextlib.closing(EtcdClient(self._guardian.run_dir / ETCD_SOCKET)) as etcd:
-                data.make(etcd, self._executables["etcd"], self._guardian.run_dir)
+            with contextlib.closing(EtcdClient(layout.etcd_socket)) as etcd:
+                data.make(etcd, self._executables["etcd"], layout.run_dir)
         except (KubernixError, OSError) as error:
             self._options.progress(f"later boots will be no faster: {error}")
 
-    def prepare_found(self, cluster: NativeCluster) -> None:
-        """Prepare a cluster that was running already, once in each test run: its suite may be another one by now."""
-        if not self._options.share.run:
-            return
-        lock = FileLock(self._guardian.run_dir / PREPARING_LOCK, timeout=self._config.boot_timeout)
-        try:
-            with lock:
-                if self._options.share.run not in self._preparations():
-                    self._prepare(cluster)
-        except Timeout:
-            raise KubernixError(
-                f"cluster {self._options.share.name}: another process has been preparing it for "
-                f"{self._config.boot_timeout:g} s (pytest_kubernix_cluster_ready)"
-            ) from None
+    def on_ready(self, guardian: GuardianClient, handle: ClusterHandle) -> None:
+        """Hand the cluster to the plugins' hook."""
+        self._options.on_ready(NativeCluster(guardian, handle, shared=bool(self._options.share.key)))
 
-    def _preparations(self) -> list[str]:
-        record = self._guardian.run_dir / PREPARED
-        return record.read_text().splitlines() if record.exists() else []
-
-    def _prepare(self, cluster: NativeCluster) -> None:
-        self._options.prepare(cluster)
-        with (self._guardian.run_dir / PREPARED).open("a") as record:
-            record.write(f"{self._options.share.run}\n")
-
-    def check_reused(self, cluster: NativeCluster) -> str:
-        """Why a cluster that was running already will not do any more, or "".
-
-        Raises:
-            ConfigError: It is not what is asked for.
-        """
-        lines = difference(self._config, cluster.handle.config)
-        if lines:
-            name = self._options.share.name
-            raise ConfigError(
-                "reuse",
-                name,
-                "the running cluster of that name is another one than options, marker or kubernix_config ask for:\n  "
-                + "\n  ".join(lines)
-                + "\nallowed is the same configuration; or end that cluster: "
-                + how_to_remove(name, self._guardian.run_dir),
-            )
-        status = cluster.status()
-        return "" if status.state is State.READY else status.detail
-
-    def _plan_and_boot(self) -> dict[str, Any]:
-        from ...plan import make_plan
-
-        config = self._config
-        with self._telling_everybody():
-            if problem := machine.too_many(config):
-                raise problem
-            claimed = self._request(
-                {"op": "claim", "api_port": config.api_port, "cidr": config.cidr, "nodes": config.nodes}
-            )
-            if claimed.get("taken"):
-                return self._request({"op": "attach", "who": self._options.share.who})
-            guardian = self._guardian
-            facts = machine.host_facts(
-                self._executables,
-                guardian.cluster_id,
-                str(guardian.run_dir),
-                claimed,
-                etcd_data=machine.prepared_data(self._executables).find(),
-            )
-            plan = make_plan(config, facts, plugins=self._options.component_plugins)
-        self._leaves_data = plan.stock and not facts.etcd_data
-        handle = _handle(config, plan, self._executables, guardian, ports=claimed["ports"])
-        return self._request(
-            {
-                "op": "boot",
-                "plan": plan.to_json(),
-                "timeout": config.boot_timeout,
-                "handle": json.loads(handle.to_json()),
-                "keep_logs": str(machine.failed_boots()),
-            }
-        )
-
-    @contextlib.contextmanager
-    def _telling_everybody(self) -> Iterator[None]:
-        """What goes wrong here goes wrong for all who wait: they get the same error, and nobody tries again."""
-        try:
-            yield
-        except Exception as error:
-            told = error if isinstance(error, KubernixError) else KubernixError(f"{type(error).__name__}: {error}")
-            with contextlib.suppress(KubernixError, TimeoutError):
-                self._request({"op": "give_up", "error": wire.pack(told)})
-            raise
-
-    def keep(self) -> None:
-        """Let the cluster stay when nobody holds it."""
-        self._request({"op": "keep"}, at_least=GRACE)
-
-    def _request(self, message: dict[str, Any], at_least: float = 0.1) -> dict[str, Any]:
-        connection = self._guardian.connection
-        try:
-            return connection.request(
-                message, on_event=self._on_event, timeout=max(at_least, self._deadline - time.monotonic())
-            )
-        except TimeoutError:
-            late = f"the cluster was not ready within {self._config.boot_timeout:g} s: "
-            state, charge = (connection.last_state.get(key, "") for key in ("state", "charge"))
-            # Whoever boots hears of a boot that takes too long, from the guardian.
-            if charge in (self._options.share.who, "") or linux.is_stopped(connection.guardian):
-                why = silence.describe(connection)
-                raise KubernixError(late + why, hint=silence.how_to_mend(self._guardian.run_dir)) from None
-            raise KubernixError(
-                f"{late}it is {state}, and {charge} is in charge of it",
-                hint="If that process is stopped or stuck, end it: another one takes over.",
-            ) from None
-
-    def _on_event(self, event: dict[str, Any]) -> None:
-        if event["event"] == "phase":
-            # Who waits has been told for whom; that one tells how it gets on.
-            if not self._waits_for:
-                self._options.progress(_phase_line(event))
-        elif event["event"] == "state":
-            charge = event["charge"]
-            if charge in (self._options.share.who, ""):
-                self._waits_for = ""
-            elif charge != self._waits_for:
-                self._waits_for = charge
-                self._options.progress(f"{self._options.share.who} waits for {charge}, which boots the cluster")
-
-
-def _handle(
-    config: ClusterConfig,
-    plan: Plan,
-    executables: Executables,
-    guardian: GuardianClient,
-    *,
-    ports: Mapping[str, int],
-) -> ClusterHandle:
-    return ClusterHandle(
-        cluster_id=plan.cluster_id,
-        driver=NativeDriver.name,
-        k8s_version=config.k8s_version,
-        server=plan.server,
-        kubeconfig=Path(plan.admin_kubeconfig),
-        kubectl=executables["kubectl"],
-        nodes=plan.nodes,
-        run_dir=guardian.run_dir,
-        control_socket=guardian.run_dir / CONTROL_SOCKET,
-        config=config.to_json(),
-        capabilities=("etcd", "users", *(("images", "nodes") if plan.nodes else ())),
-        programs={name: str(path) for name, path in executables.programs.items()},
-        metrics={name: f"https://127.0.0.1:{port}/metrics" for name, port in ports.items()},
-    )
-
-
-def _phase_line(event: dict[str, object]) -> str:
-    if event["seconds"] is None:
-        return f"{event['phase']}: starting {event['count']} component{'s' if event['count'] != 1 else ''}"
-    return f"{event['phase']}: ready after {event['seconds']:.1f} s"
+    def meanwhile(self) -> None:
+        """Import what makes plans: its library for keys takes half as long to import as a guardian to start."""
+        import_module("pytest_kubernix.plan.assemble")

@@ -8,17 +8,16 @@ import datetime
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from ...binaries import Executables, find_executables
 from ...binaries.bundles import EVERYTHING
 from ...binaries.cache import Cache
+from ...boot.engine import NativeFacts
 from ...config import ClusterConfig
 from ...errors import DriverError, ExecutablesError, KubernixError
-from ...layout import default_root
-from ...linux import calls as linux
-from ...linux import cgroups, limits
+from ...layout import Layout, default_root
+from ...linux import calls, cgroups, limits
 from ...plan.context import SYSTEM_PATH, HostFacts
 from ...store.prepared import PreparedData
 
@@ -32,7 +31,7 @@ def missing(nodes: int) -> KubernixError | None:
     if not nodes:
         return None
     wanted = f"nodes={nodes}"
-    if not linux.may_make_namespaces():
+    if not calls.may_make_namespaces():
         return DriverError(
             f"{wanted}: this user may not make network and mount namespaces "
             "(CAP_SYS_ADMIN and CAP_NET_ADMIN are missing)",
@@ -63,13 +62,14 @@ def too_many(config: ClusterConfig) -> KubernixError | None:
     )
 
 
-def host_facts(
-    executables: Executables, cluster_id: str, run_dir: str, claimed: Mapping[str, object], *, etcd_data: str
-) -> HostFacts:
+def host_facts(executables: Executables, layout: Layout, claimed: NativeFacts, *, etcd_data: str) -> HostFacts:
     """The machine's side of a plan: what a guardian claimed, and what is found here."""
     return HostFacts(
-        cluster_id=cluster_id,
-        run_dir=run_dir,
+        cluster_id=layout.cluster_id,
+        run_dir=str(layout.run_dir),
+        ports=claimed.ports,
+        cidr=claimed.cidr,
+        can_lower_oom_score=claimed.can_lower_oom_score,
         programs={name: str(path) for name, path in executables.programs.items()},
         cni_dir=str(executables.cni_dir or ""),
         images=tuple(str(image) for image in executables.images),
@@ -79,7 +79,6 @@ def host_facts(
         encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         proxy_env=proxy_environment(),
         now=datetime.datetime.now(datetime.UTC),
-        **claimed,  # type: ignore[arg-type]
     )
 
 
@@ -94,24 +93,26 @@ def proxy_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in PROXY_VARIABLES if name in os.environ}
 
 
-def planned_facts(config: ClusterConfig) -> HostFacts:
-    """Facts for a dry run: nothing is claimed, so ids, ports and networks are examples."""
+def planned_facts(config: ClusterConfig, *, etcd_data: str | None = None) -> HostFacts:
+    """Facts for a dry run: nothing is claimed, so ids, ports and networks are examples.
+
+    Args:
+        config: What the cluster should be.
+        etcd_data: Directory with prepared data, or "" for none; None is what would be found.
+    """
     try:
         executables = find_executables(config.k8s_version, nodes=config.nodes > 0, build=False)
     except ExecutablesError:
         names = {name: Path("/not-built-yet", name) for name in EVERYTHING}
         executables = Executables(config.k8s_version, names, Path("/not-built-yet/cni"), ())
-    claimed = {
-        "ports": {
-            "kube-apiserver": config.api_port or 6443,
-            "kube-controller-manager": 10257,
-            "kube-scheduler": 10259,
-        },
-        "cidr": config.cidr or "10.10.0.0/16",
-        "can_lower_oom_score": linux.has_capability(linux.CAP_SYS_RESOURCE),
-    }
-    run_dir = (config.root or default_root()) / "000000"
-    return host_facts(executables, "000000", str(run_dir), claimed, etcd_data=prepared_data(executables).find())
+    claimed = NativeFacts(
+        ports={"kube-apiserver": config.api_port or 6443, "kube-controller-manager": 10257, "kube-scheduler": 10259},
+        cidr=config.cidr or "10.10.0.0/16",
+        can_lower_oom_score=calls.has_capability(calls.CAP_SYS_RESOURCE),
+    )
+    layout = Layout((config.root or default_root()) / "000000")
+    data = prepared_data(executables).find() if etcd_data is None else etcd_data
+    return host_facts(executables, layout, claimed, etcd_data=data)
 
 
 def egress_program() -> str:

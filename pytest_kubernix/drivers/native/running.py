@@ -1,119 +1,119 @@
 """A native cluster as the process that holds it sees it: every question goes to its guardian, with a limit.
-Booting one is `native.py`'s part."""
+Booting one is `driver.py`'s part."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ...boot.controls import RESTART_TIMEOUT
+from ...engine import Command
 from ...errors import ClusterGone, KubernixError
-from ...guardian import unresponsive as silence
-from ...guardian.client import GuardianClient
+from ...guardian.boot_ahead import BootAhead
+from ...guardian.client import ASK_TIMEOUT, GuardianClient
 from ...guardian.connection import Connection
-from ...guardian.protocol import COMMAND_TIMEOUT, RESTART_TIMEOUT
-from ...guardian.rundir import CONTROL_SOCKET, ETCD_SOCKET, GUARDIAN_LOG
-from ...handle import ClusterHandle, Death
+from ...guardian.protocol import Control, GetHistory, GetStatus, Keep, Run
+from ...handle import Action, ClusterHandle, ComponentState, not_running
 from ...plan.context import SYSTEM_PATH
 from ..base import Diagnostics, RunningCluster, State, Status
-from .boot_ahead import Spares
 
-# A guardian answers within milliseconds; on a machine that swaps, within seconds.
-ASK_TIMEOUT = 15.0
-# Above the guardian's own limits, so that its error, which knows more, comes first.
-FAULT_TIMEOUT = RESTART_TIMEOUT + 30.0
+if TYPE_CHECKING:
+    from ...store.history import History
+
+# Above the engine's own limits, so that its error, which knows more, comes first.
+CONTROL_TIMEOUT = RESTART_TIMEOUT + 30.0
+LOADING_TIMEOUT = 300.0
 
 
 class NativeCluster(RunningCluster):
     """A cluster that a guardian keeps for this process.
 
-    Attributes:
+    Args:
+        guardian: Its guardian.
+        handle: How to reach it.
+        shared: Whether other processes may hold it too.
         spares: Those that are booted meanwhile, or None.
     """
 
-    spares: Spares | None = None
-
-    def __init__(self, guardian: GuardianClient, handle: dict[str, Any], *, shared: bool) -> None:
+    def __init__(
+        self, guardian: GuardianClient, handle: ClusterHandle, *, shared: bool, spares: BootAhead | None = None
+    ) -> None:
         self._guardian = guardian
-        self._shared = shared
-        self.handle = ClusterHandle.from_json(json.dumps(handle))
+        self._spares = spares
+        self.shared = shared
+        self.handle = handle
 
     def status(self) -> Status:
-        components = self._ask({"op": "status"})["components"]
-        wrong = sorted(f"{name} is {state}" for name, state in components.items() if state != "running")
-        return Status(State.NOT_READY, ", ".join(wrong)) if wrong else Status(State.READY)
+        broken = not_running(self.components())
+        return Status(State.NOT_READY, broken) if broken else Status(State.READY)
 
-    def components(self) -> Mapping[str, str]:
-        states: dict[str, str] = self._ask({"op": "status"})["components"]
-        return states
+    def components(self) -> Mapping[str, ComponentState]:
+        return self._guardian.ask(GetStatus()).components
 
     def diagnostics(self, *, timeout: float) -> Diagnostics:
-        run_dir = self._guardian.run_dir
-        logs = [*sorted((run_dir / "logs").glob("*.log")), run_dir / GUARDIAN_LOG]
+        layout = self._guardian.layout
+        logs = {path.stem: path for path in (*sorted(layout.logs.glob("*.log")), layout.guardian_log)}
         try:
-            # A conversation of its own: after a time-out there is no other, and tests go on with theirs.
-            with contextlib.closing(Connection(run_dir / CONTROL_SOCKET, run_dir.name)) as connection:
-                status = connection.request({"op": "status"}, timeout=timeout)
+            # A conversation of its own: one that was closed meanwhile says nothing of the guardian.
+            with contextlib.closing(Connection(layout.control_socket, layout.cluster_id)) as connection:
+                history = connection.request(GetHistory(), timeout=timeout)
         except ClusterGone:
-            if not logs[0].exists():
+            if not layout.logs.exists():
                 raise
-            # The guardian was killed, so nobody removed what it left.
-            return Diagnostics({"guardian": "dead"}, logs={path.stem: path for path in logs})
-        return Diagnostics(
-            components=status["components"],
-            deaths=[Death(**death) for death in status["deaths"]],
-            timeline=[(name, what, at) for name, what, at in status["timeline"]],
-            logs={path.stem: path for path in logs},
-        )
+            # The guardian was killed, and could not remove what it left.
+            return Diagnostics({"guardian": ComponentState.DEAD}, logs=logs)
+        return Diagnostics(history.components, history.deaths, history.timeline, logs)
 
-    def fault(self, name: str, action: str) -> None:
-        self._ask({"op": "fault", "name": name, "action": action}, timeout=FAULT_TIMEOUT)
+    def control(self, name: str, action: Action) -> float:
+        return self._guardian.ask(Control(name, action), timeout=CONTROL_TIMEOUT).at
 
     def others(self) -> Sequence[str]:
-        others: list[str] = self._ask({"op": "status"})["others"]
-        return others
+        return self._guardian.ask(GetStatus()).others
 
     def etcd(self) -> Path:
-        return self._guardian.run_dir / ETCD_SOCKET
+        return self._guardian.layout.etcd_socket
+
+    def history(self) -> History:
+        from ...http_requests import AdminApi
+        from ...store.etcd import EtcdClient
+        from ...store.history import History
+        from ...store.reactions import Reactions
+
+        pki = self._guardian.layout.pki
+        api = AdminApi(self.handle.server, *(str(pki / name) for name in ("ca.crt", "admin.crt", "admin.key")))
+        reactions = Reactions(api, self.handle.metrics.get("kube-controller-manager", ""))
+        return History(self.handle.cluster_id, EtcdClient(self.etcd()), reactions, self.handle.nodes)
 
     def load_image(self, archive: str) -> Sequence[str]:
         from ...components.containerd import import_argv
 
         loaded: list[str] = []
+        argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
         for node in self.handle.nodes:
-            argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
-            command = {"name": f"image import ({node})", "argv": argv, "env": {"PATH": SYSTEM_PATH}, "within": node}
-            result = self._ask({"op": "run", **command}, timeout=COMMAND_TIMEOUT + ASK_TIMEOUT)
-            if result["returncode"] != 0:
-                raise KubernixError(f"{node} could not load {archive}: {result['stderr'].strip()}")
+            command = Command(f"image import ({node})", argv, {"PATH": SYSTEM_PATH}, node, LOADING_TIMEOUT)
+            result = self._guardian.ask(Run(command), timeout=LOADING_TIMEOUT + ASK_TIMEOUT)
+            if result.returncode != 0:
+                raise KubernixError(f"{node} could not load {archive}: {result.stderr.strip()}")
             # ctr's line for each image: "unpacking docker.io/library/app:1 (sha256:…)...done".
-            loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result["stdout"])))
+            loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result.stdout)))
         return loaded
 
     def keep(self) -> None:
-        if self.spares:
-            self.spares.settle()
-        self._ask({"op": "keep"})
+        self._settle()
+        self._guardian.ask(Keep())
         self._guardian.leave()
 
-    def stop(self) -> None:
-        if self.spares:
-            self.spares.settle()
-        if self._shared:
-            self._guardian.leave()
-        else:
-            self._guardian.stop()
+    def leave(self) -> None:
+        self._settle()
+        self._guardian.leave()
 
-    def _ask(self, request: dict[str, Any], timeout: float = 0.0) -> dict[str, Any]:
-        timeout = timeout or ASK_TIMEOUT
-        try:
-            return self._guardian.connection.request(request, timeout=timeout)
-        except TimeoutError:
-            raise KubernixError(
-                f"the guardian of cluster {self._guardian.cluster_id} did not answer within {timeout:g} s: "
-                + silence.describe(self._guardian.connection),
-                hint=silence.how_to_mend(self._guardian.run_dir),
-            ) from None
+    def destroy(self) -> None:
+        self._settle()
+        self._guardian.stop()
+
+    def _settle(self) -> None:
+        if self._spares:
+            self._spares.settle()

@@ -1,17 +1,20 @@
-"""The conversation with a guardian, with somebody at the other end who answers late, or not at all."""
+"""The conversation with a guardian, with another end that answers late, in another order, or not at all."""
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pytest_kubernix.errors import ClusterGone
+from pytest_kubernix.guardian import protocol
 from pytest_kubernix.guardian.connection import Connection
+from pytest_kubernix.guardian.protocol import Attach, Control, Done, GetStatus, Keep, PhaseChanged
+from pytest_kubernix.handle import Action
 
 Serve = Callable[[Callable[[socket.socket], None]], Connection]
 
@@ -45,9 +48,9 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def answer(peer: socket.socket, request: bytes) -> None:
-    """Answer a request with what it asked for."""
-    asked = json.loads(request)
-    peer.sendall(json.dumps({"answer": {"to": asked["op"]}, "number": asked["number"]}).encode() + b"\n")
+    """Answer a request with its own number, as the moment of the effect."""
+    number = protocol.parse(request).number
+    peer.sendall(protocol.answer_line(number, Done(float(number))))
 
 
 def test_a_late_answer_is_not_taken_for_the_next(serve: Serve) -> None:
@@ -62,8 +65,26 @@ def test_a_late_answer_is_not_taken_for_the_next(serve: Serve) -> None:
 
     connection = serve(slow)
     with pytest.raises(TimeoutError):
-        connection.request({"op": "first"}, timeout=0.05)
-    assert connection.request({"op": "second"}, timeout=5) == {"to": "second"}
+        connection.request(Keep(), timeout=0.05)
+    assert connection.request(Keep(), timeout=5) == Done(2.0)
+
+
+def test_a_request_is_answered_beside_a_slow_one(serve: Serve) -> None:
+    """A thread that asks while another's request is pending gets its answer before that one."""
+
+    def backwards(peer: socket.socket) -> None:
+        lines = peer.makefile("rb")
+        asked = [lines.readline() for _ in range(2)]
+        answer(peer, asked[1])
+        # The quick one has been answered, and asks again.
+        answer(peer, lines.readline())
+        answer(peer, asked[0])
+
+    connection = serve(backwards)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(connection.request, Control("etcd", Action.RESTART), timeout=10)
+        quick = {connection.request(Keep(), timeout=5).at for _ in range(2)}
+        assert slow.result(10).at not in quick
 
 
 def test_a_request_behind_a_slow_one_keeps_its_limit(serve: Serve) -> None:
@@ -78,11 +99,11 @@ def test_a_request_behind_a_slow_one_keeps_its_limit(serve: Serve) -> None:
         answer(peer, line)
 
     connection = serve(slow)
-    other = threading.Thread(target=connection.request, args=({"op": "slow"},))
+    other = threading.Thread(target=connection.request, args=(Keep(),))
     other.start()
     assert asked.wait(5)
     with pytest.raises(TimeoutError):
-        connection.request({"op": "quick"}, timeout=0.05)
+        connection.request(GetStatus(), timeout=0.05)
     done.set()
     other.join()
 
@@ -92,18 +113,32 @@ def test_a_guardian_that_hangs_up_is_gone(serve: Serve) -> None:
     connection = serve(lambda peer: None)
     for _ in range(2):
         with pytest.raises(ClusterGone, match="0123abcd is gone"):
-            connection.request({"op": "status"}, timeout=5)
+            connection.request(GetStatus(), timeout=5)
+
+
+def test_all_that_wait_are_told_that_it_is_gone(serve: Serve) -> None:
+    """When the guardian dies, every thread's request ends, not only one."""
+
+    def die(peer: socket.socket) -> None:
+        peer.makefile("rb").readline()
+
+    connection = serve(die)
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(connection.request, Keep(), timeout=10) for _ in range(3)]
+        for one in waiting:
+            with pytest.raises(ClusterGone, match="0123abcd is gone"):
+                one.result(10)
 
 
 def test_an_error_of_a_callback_is_not_the_guardians(serve: Serve) -> None:
-    """A terminal that nobody reads any more does not make a cluster gone."""
+    """A terminal that is not read any more does not make a cluster gone."""
 
     def tell(peer: socket.socket) -> None:
         peer.makefile("rb").readline()
-        peer.sendall(b'{"event": "phase"}\n')
+        peer.sendall(protocol.event_line(PhaseChanged("ControlPlane", 1)))
 
     def broken(_: object) -> None:
         raise BrokenPipeError("the terminal")
 
     with pytest.raises(BrokenPipeError, match="the terminal"):
-        serve(tell).request({"op": "a"}, on_event=broken, timeout=10)
+        serve(tell).request(Attach("me"), on_event=broken, timeout=10)

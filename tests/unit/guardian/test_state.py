@@ -1,32 +1,40 @@
+"""Which holder plans, boots and prepares a cluster, and what the others get; with callers that only listen."""
+
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.errors import BootError, ConfigError, KubernixError
-from pytest_kubernix.guardian import protocol as wire
-from pytest_kubernix.guardian.state import Caller, Life
+from pytest_kubernix.errors import BootError, ComponentError, pack
+from pytest_kubernix.guardian import protocol
+from pytest_kubernix.guardian.protocol import Attached, Message, PhaseChanged, Stage, StageChanged
+from pytest_kubernix.guardian.state import Caller, ClusterState
+from pytest_kubernix.handle import ClusterHandle
 
-ERROR = {"kind": "other", "message": "it broke", "hint": ""}
+HANDLE = ClusterHandle(
+    cluster_id="x", driver="d", k8s_version="1.2.3", server="s", kubeconfig=Path("k"), kubectl=Path("c"), nodes=()
+)
+PHASE = PhaseChanged("ControlPlane", 1)
+FAILURE = BootError("ControlPlane", [ComponentError("etcd", "exited with code 1", log_tail="last words", log="/l")])
 
 
 class FakeCaller(Caller):
-    """A caller that remembers what it was sent."""
+    """A caller that remembers what it was told."""
 
     def __init__(self, who: str) -> None:
         self.who = who
-        self.heard: list[dict[str, Any]] = []
+        self.heard: list[Message] = []
 
-    def send(self, message: dict[str, Any]) -> None:
-        self.heard.append(message)
+    def send(self, line: bytes) -> None:
+        self.heard.append(protocol.event_of(protocol.parse(line)))
 
 
-def drive(scenario: Callable[[Life], Awaitable[None]]) -> None:
+def drive(scenario: Callable[[ClusterState], Awaitable[None]]) -> None:
     async def main() -> None:
-        await asyncio.wait_for(scenario(Life()), 10)
+        await asyncio.wait_for(scenario(ClusterState()), 10)
 
     asyncio.run(main())
 
@@ -36,71 +44,75 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_one_is_in_charge_and_all_get_the_cluster() -> None:
-    """Of those who come at once, one plans and boots; all others get the cluster once it is prepared."""
+def test_one_boots_and_all_get_the_cluster() -> None:
+    """Of those that come at once, one plans and boots; all others get the cluster once it is prepared."""
 
-    async def scenario(life: Life) -> None:
+    async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
-        assert (await life.attach(one))["state"] == "vacant"
-        assert (await life.attach(other))["state"] == "vacant"
-        assert life.take_charge(one)
-        assert not life.take_charge(other)
-        waiting = asyncio.ensure_future(life.attach(other))
-        life.begin(one)
+        assert await state.attach(one) == Attached(Stage.VACANT)
+        assert await state.attach(other) == Attached(Stage.VACANT)
+        assert state.plan(one)
+        assert not state.plan(other)
+        waiting = asyncio.ensure_future(state.attach(other))
+        state.boot(one)
         await settle()
-        life.tell({"event": "phase"})
-        life.booted({"id": "x"})
+        state.tell(PHASE)
+        state.booted(HANDLE)
         await settle()
         assert not waiting.done(), "it is booted, but not prepared yet"
-        life.publish(one)
-        assert await waiting == {"state": "ready", "handle": {"id": "x"}}
-        assert {"event": "phase"} in other.heard
-        assert {"event": "state", "state": "booting", "charge": "gw0"} in other.heard
+        state.publish(one)
+        assert await waiting == Attached(Stage.READY, HANDLE)
+        assert PHASE in other.heard
+        assert StageChanged(Stage.BOOTING, "gw0") in other.heard
 
     drive(scenario)
 
 
-@pytest.mark.parametrize("when", ["planning", "booting", "booted"])
-def test_the_next_takes_over_where_it_was_left(when: str) -> None:
-    """Whoever is in charge may die: another one plans, waits for the boot, or prepares, whatever is left to do."""
+@pytest.mark.parametrize("when", [Stage.PLANNING, Stage.BOOTING, Stage.BOOTED])
+def test_the_next_takes_over_where_it_was_left(when: Stage) -> None:
+    """The booter may die: another holder plans, waits for the boot, or prepares, whatever is left to do."""
 
-    async def scenario(life: Life) -> None:
+    async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
-        await life.attach(one)
-        life.take_charge(one)
-        waiting = asyncio.ensure_future(life.attach(other))
+        await state.attach(one)
+        state.plan(one)
+        waiting = asyncio.ensure_future(state.attach(other))
         await settle()
-        if when != "planning":
-            life.begin(one)
-        if when == "booted":
-            life.booted({"id": "x"})
+        if when != Stage.PLANNING:
+            state.boot(one)
+        if when == Stage.BOOTED:
+            state.booted(HANDLE)
         await settle()
-        life.hung_up(one)
-        if when == "planning":
-            assert (await waiting)["state"] == "vacant"
-            assert life.take_charge(other)
+        state.hung_up(one)
+        if when == Stage.PLANNING:
+            assert (await waiting).stage == Stage.VACANT
+            assert state.plan(other)
             return
-        if when == "booting":
-            life.booted({"id": "x"})
-        assert (await waiting)["state"] == "booted"
-        life.publish(other)
-        assert life.state == "ready"
+        if when == Stage.BOOTING:
+            state.booted(HANDLE)
+        assert (await waiting).stage == Stage.BOOTED
+        state.publish(other)
+        assert state.stage == Stage.READY
 
     drive(scenario)
 
 
-def test_a_failure_is_everybodys() -> None:
-    """Who waits, and who comes later, gets the same error, and nobody is asked to try again."""
+def test_a_failure_is_the_same_for_all() -> None:
+    """A caller that waits, and one that comes later, gets the same error, and none is asked to try again."""
 
-    async def scenario(life: Life) -> None:
+    async def scenario(state: ClusterState) -> None:
         one, other, late = FakeCaller("gw0"), FakeCaller("gw1"), FakeCaller("gw2")
-        await life.attach(one)
-        life.take_charge(one)
-        waiting = asyncio.ensure_future(life.attach(other))
+        await state.attach(one)
+        state.plan(one)
+        waiting = asyncio.ensure_future(state.attach(other))
         await settle()
-        life.fail(ERROR)
-        assert await waiting == {"error": ERROR}
-        assert await life.attach(late) == {"error": ERROR}
+        state.fail(pack(FAILURE))
+        for answer in (waiting, state.attach(late)):
+            with pytest.raises(BootError) as failure:
+                await answer
+            (component,) = failure.value.failures
+            assert isinstance(component, ComponentError)
+            assert (component.component, component.log_tail) == ("etcd", "last words")
 
     drive(scenario)
 
@@ -108,44 +120,29 @@ def test_a_failure_is_everybodys() -> None:
 def test_a_cluster_that_is_ready_does_not_fail_any_more() -> None:
     """A late complaint takes no cluster away from tests that run on it."""
 
-    async def scenario(life: Life) -> None:
+    async def scenario(state: ClusterState) -> None:
         one = FakeCaller("gw0")
-        await life.attach(one)
-        life.take_charge(one)
-        life.begin(one)
-        life.booted({})
-        life.publish(one)
-        life.fail(ERROR)
-        assert life.state == "ready"
+        await state.attach(one)
+        state.plan(one)
+        state.boot(one)
+        state.booted(HANDLE)
+        state.publish(one)
+        state.fail(pack(FAILURE))
+        assert state.stage == Stage.READY
 
     drive(scenario)
 
 
-def test_only_who_is_in_charge_publishes() -> None:
-    """Somebody who was overtaken can't declare ready what another one still prepares."""
+def test_only_the_booter_publishes() -> None:
+    """A holder that was overtaken can't declare ready what another one still prepares."""
 
-    async def scenario(life: Life) -> None:
+    async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
-        await life.attach(one)
-        life.take_charge(one)
-        life.begin(one)
-        life.booted({})
-        life.publish(other)
-        assert life.state == "booted"
+        await state.attach(one)
+        state.plan(one)
+        state.boot(one)
+        state.booted(HANDLE)
+        state.publish(other)
+        assert state.stage == Stage.BOOTED
 
     drive(scenario)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConfigError("cidr", "10.0.0.0/16", "allowed is a free network"),
-        BootError("ControlPlane", [KubernixError("a"), KubernixError("b")], logs="/kept"),
-        KubernixError("message", hint="hint"),
-    ],
-)
-def test_errors_survive_the_socket(error: KubernixError) -> None:
-    """An error that another process raised reads the same here, and is of the kind that users catch."""
-    again = wire.unpack(wire.pack(error))
-    assert type(again) is type(error)
-    assert str(again) == str(error)

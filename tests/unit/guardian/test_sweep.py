@@ -9,27 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.guardian import unresponsive as silence
+from pytest_kubernix.guardian import unresponsive
 from pytest_kubernix.guardian.client import Holder
 from pytest_kubernix.guardian.listing import running
 from pytest_kubernix.guardian.locks import tried, try_lock
-from pytest_kubernix.guardian.rundir import GUARDIAN_LOCK, HANDLE, HOLDERS_LOCK, NAME, START_LOCK
 from pytest_kubernix.guardian.sweep import clear, is_held, sweep
+from pytest_kubernix.layout import Layout
 
 
 def cluster(root: Path, cluster_id: str) -> Path:
     run_dir = root / cluster_id
     (run_dir / "etcd").mkdir(parents=True)
-    (run_dir / HOLDERS_LOCK).touch()
-    (run_dir / GUARDIAN_LOCK).touch()
+    Layout(run_dir).holders_lock.touch()
+    Layout(run_dir).guardian_lock.touch()
     return run_dir
 
 
 def test_dead_clusters_are_removed_and_living_ones_stay(tmp_path: Path) -> None:
     """Only a cluster that neither a holder nor a guardian lives for is swept."""
     dead, held, guarded = (cluster(tmp_path, name) for name in ("aaaaaaaa", "bbbbbbbb", "cccccccc"))
-    holder = Holder(held)
-    guardian = os.open(guarded / GUARDIAN_LOCK, os.O_RDWR)
+    holder = Holder(Layout(held))
+    guardian = os.open(Layout(guarded).guardian_lock, os.O_RDWR)
     fcntl.flock(guardian, fcntl.LOCK_EX)
     try:
         assert sweep(tmp_path) == ["aaaaaaaa"]
@@ -58,7 +58,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
 def test_a_forked_child_holds_nothing(tmp_path: Path) -> None:
     """A test that forks doesn't keep a cluster alive after the process that held it is gone."""
     run_dir = cluster(tmp_path, "aaaaaaaa")
-    holder = Holder(run_dir)
+    holder = Holder(Layout(run_dir))
     alive, say_alive = os.pipe()
     wait, go = os.pipe()
     child = os.fork()
@@ -87,30 +87,31 @@ def test_nothing_to_sweep_is_no_error(tmp_path: Path, root: str) -> None:
 def test_a_successor_begins_with_nothing(tmp_path: Path) -> None:
     """What a cluster left where others meet for the next one is removed; what is theirs, locks and name, stays."""
     run_dir = cluster(tmp_path, "aaaaaaaa")
-    for name in (NAME, START_LOCK, HANDLE):
-        (run_dir / name).touch()
+    layout = Layout(run_dir)
+    for path in (layout.name, layout.start_lock, layout.handle):
+        path.touch()
     (run_dir / "link").symlink_to(tmp_path)
-    clear(run_dir)
-    assert {path.name for path in run_dir.iterdir()} == {GUARDIAN_LOCK, HOLDERS_LOCK, NAME, START_LOCK}
+    clear(layout)
+    assert set(run_dir.iterdir()) == {layout.guardian_lock, layout.holders_lock, layout.name, layout.start_lock}
     assert tmp_path.exists()
 
 
 def test_only_those_who_share_hold(tmp_path: Path) -> None:
     """A guardian that keeps everybody out of a cluster that is about to end does not hold it."""
     run_dir = cluster(tmp_path, "aaaaaaaa")
-    assert not is_held(run_dir)
-    holder = Holder(run_dir)
-    assert is_held(run_dir)
+    assert not is_held(Layout(run_dir))
+    holder = Holder(Layout(run_dir))
+    assert is_held(Layout(run_dir))
     holder.release()
-    with tried(run_dir / HOLDERS_LOCK) as free:
+    with tried(Layout(run_dir).holders_lock) as free:
         assert free
-        assert not is_held(run_dir)
+        assert not is_held(Layout(run_dir))
 
 
 def test_a_stopped_guardian_that_does_not_listen_is_found(tmp_path: Path) -> None:
     """One that was stopped before it listened, or while it ended, is listed, and can be ended."""
     run_dir = cluster(tmp_path, "aaaaaaaa")
-    lock = os.open(run_dir / GUARDIAN_LOCK, os.O_RDWR)
+    lock = os.open(Layout(run_dir).guardian_lock, os.O_RDWR)
     # Its command line is what it is known by.
     command = [sys.executable, "-c", "import time; time.sleep(60) # pytest_kubernix.guardian.server", str(run_dir)]
     guardian = subprocess.Popen(command, pass_fds=[lock])
@@ -122,7 +123,7 @@ def test_a_stopped_guardian_that_does_not_listen_is_found(tmp_path: Path) -> Non
         os.waitid(os.P_PID, guardian.pid, os.WSTOPPED | os.WNOWAIT)
         (info,) = running(tmp_path)
         assert info.trouble.startswith(f"its guardian (process {guardian.pid}) is stopped; to end it: ")
-        silence.end(run_dir)
+        unresponsive.end(Layout(run_dir))
         assert guardian.wait() == -signal.SIGKILL
         assert not run_dir.exists()
     finally:
