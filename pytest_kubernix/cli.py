@@ -148,10 +148,11 @@ def _up(arguments: argparse.Namespace) -> int:
     from .share import named
 
     if arguments.dry_run:
+        from .components import register_all
         from .plan import make_plan
         from .plan.render import render
 
-        print(render(make_plan(config, planned_facts(config))), end="")
+        print(render(make_plan(config, planned_facts(config), register_all)), end="")
         return 0
     share = named(arguments.name, f"pytest-kubernix up (pid {os.getpid()})")
     # The name is checked as `--kubernix-reuse` checks it, which is what will look for it.

@@ -61,6 +61,7 @@ def make_context(config: ClusterConfig, facts: HostFacts, pki: Pki | None = None
 def make_plan(
     config: ClusterConfig,
     facts: HostFacts,
+    register: Callable[[ComponentRegistry, ClusterConfig, HostFacts], None],
     *,
     pki: Pki | None = None,
     plugins: Callable[[ComponentRegistry, ClusterConfig], None] | None = None,
@@ -70,17 +71,16 @@ def make_plan(
     Args:
         config: What was asked for.
         facts: What the machine gave.
+        register: Registers the cluster's own components; `components.register_all`.
         pki: Keys to use; None makes fresh ones.
         plugins: Called with the registry, so that others can add components.
 
     Raises:
         KubernixError: Components contradict each other or need what is not there.
     """
-    from ..components import register_all
-
     ctx = make_context(config, facts, pki)
     registry = ComponentRegistry()
-    register_all(registry, config, facts)
+    register(registry, config, facts)
     if plugins:
         # What they would run is compared, not what they are: a plugin may as well change ours in place.
         usual = [registry[name].build(ctx) for name in STORE]

@@ -82,6 +82,7 @@ class NativeRecipe:
 
     def plan(self, layout: Layout, claimed: Mapping[str, Any]) -> tuple[Mapping[str, Any], ClusterHandle]:
         """Make the plan, plugins' components included."""
+        from ...components import register_all
         from ...plan import make_plan
 
         facts = machine.host_facts(
@@ -90,7 +91,9 @@ class NativeRecipe:
             plain.from_plain(NativeFacts, claimed),
             etcd_data=machine.prepared_data(self._executables).find(),
         )
-        plan = make_plan(self._config, facts, plugins=self._plug if self._options.component_plugins else None)
+        plan = make_plan(
+            self._config, facts, register_all, plugins=self._plug if self._options.component_plugins else None
+        )
         self._leaves_data = plan.stock and not facts.etcd_data
         spec = plain.to_plain(NativeSpec(plan, machine.failed_boots()))
         return spec, self._handle(plan, layout, facts.ports)

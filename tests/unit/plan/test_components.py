@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_kubernix.components import register_all
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.errors import ExecutablesError, KubernixError
 from pytest_kubernix.plan import ClusterContext, Component, ComponentRegistry, HostFacts, Phase, make_plan
@@ -65,7 +66,7 @@ def test_plugins_add_components(config: MakeConfig, facts: MakeFacts) -> None:
     def plugin(registry: ComponentRegistry, _: ClusterConfig) -> None:
         registry.register(Extra())
 
-    plan = make_plan(config(nodes=0), facts(), plugins=plugin)
+    plan = make_plan(config(nodes=0), facts(), register_all, plugins=plugin)
     extra = plan.components[-1]
     assert (extra.name, extra.argv) == ("extra", ("/bin/extra", "https://127.0.0.1:6443"))
 
@@ -108,7 +109,7 @@ def test_a_plan_is_its_components_own(config: MakeConfig, facts: MakeFacts) -> N
 def test_a_missing_executable_is_named(config: MakeConfig, facts: MakeFacts) -> None:
     """Planning with an executable missing says which, and which there are."""
     with pytest.raises(ExecutablesError, match=r"no executable named 'etcd'; there are kubectl"):
-        make_plan(config(nodes=0), facts(programs={"kubectl": "/executables/kubectl"}))
+        make_plan(config(nodes=0), facts(programs={"kubectl": "/executables/kubectl"}), register_all)
 
 
 def test_nothing_of_the_callers_environment_reaches_components(
@@ -116,7 +117,7 @@ def test_nothing_of_the_callers_environment_reaches_components(
 ) -> None:
     """A developer's variables don't change a cluster; only proxies reach the runtime, for pulling images."""
     monkeypatch.setenv("GODEBUG", "surprise")
-    plan = make_plan(config(nodes=1), facts(proxy_env={"HTTPS_PROXY": "http://proxy.test:3128"}))
+    plan = make_plan(config(nodes=1), facts(proxy_env={"HTTPS_PROXY": "http://proxy.test:3128"}), register_all)
     for component in plan.components:
         assert set(component.env) <= {"PATH", "HOME", "GOGC", "HTTPS_PROXY"}
         assert ("HTTPS_PROXY" in component.env) == component.name.startswith("containerd/")

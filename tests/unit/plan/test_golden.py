@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kubernix.components import register_all
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.plan import HostFacts, Plan, make_plan
 from pytest_kubernix.plan.render import redact, render
@@ -32,7 +33,7 @@ def test_the_whole_plan_is_what_was_agreed(
 ) -> None:
     """A change of any flag, file, probe or command of a cluster shows up as a difference to read."""
     settings, machine = CASES[case]
-    text = render(make_plan(config(**settings), facts(**machine)))
+    text = render(make_plan(config(**settings), facts(**machine), register_all))
     golden = GOLDEN / f"{case}.txt"
     if os.environ.get("KUBERNIX_UPDATE_GOLDEN"):
         golden.write_text(text)
@@ -43,14 +44,14 @@ def test_a_plan_survives_the_way_to_the_guardian(
     config: Callable[..., ClusterConfig], facts: Callable[..., HostFacts]
 ) -> None:
     """What the guardian carries out is exactly what was planned."""
-    plan = make_plan(config(nodes=2), facts())
+    plan = make_plan(config(nodes=2), facts(), register_all)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
 def test_rendered_plans_show_no_key(config: Callable[..., ClusterConfig], facts: Callable[..., HostFacts]) -> None:
     """A dry run can be pasted into an issue: no private key, no certificate, no encryption key is in it."""
     given = facts()
-    text = render(make_plan(config(nodes=1), given))
+    text = render(make_plan(config(nodes=1), given, register_all))
     assert "BEGIN" not in text
     assert given.encryption_key not in text
     assert "LS0tLS1CRUdJTi" not in text, "the base64 of a PEM header"
