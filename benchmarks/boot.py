@@ -45,9 +45,14 @@ def mark(name):
     marks.setdefault(name, time.monotonic() - begin)
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.drivers.base import BootOptions
-from pytest_kubernix.drivers.native import NativeDriver
+try:
+    from pytest_kubernix.drivers.native.driver import NativeDriver
+except ImportError:  # the package of --against may be older
+    from pytest_kubernix.drivers.native import NativeDriver
 begin = time.monotonic()
-options = BootOptions(progress=lambda line: mark(line), component_plugins=lambda registry, config: mark("keys made"))
+# A suite without components of its own has no such plugin; it is here to tell when the plan is made.
+plugin = {"component_plugins": lambda registry, config: mark("keys made")} if sys.argv[4] == "timeline" else {}
+options = BootOptions(progress=lambda line: mark(line), **plugin)
 config = ClusterConfig(k8s_version=sys.argv[2], nodes=int(sys.argv[1]))
 cluster = NativeDriver().start(config, options)
 ready = time.monotonic()
@@ -56,7 +61,7 @@ import processes
 cpu = processes.cpu(cluster.handle.run_dir)
 timeline = list(cluster.diagnostics(timeout=10).timeline)
 stopping = time.monotonic()
-cluster.stop()
+(cluster.destroy if hasattr(cluster, "destroy") else cluster.stop)()
 stopped = time.monotonic()
 print(json.dumps({
     "ready": ready - begin, "imports": begin - imports, "stop": stopped - stopping, "CPU": cpu,
@@ -90,11 +95,11 @@ def envtest(program: Path, assets: Path) -> dict[str, float]:
     return {"ready": figures["start"], "stop": figures["stop"]}
 
 
-def boot(nodes: int, version: str, package: Path = HERE.parent) -> dict[str, Any]:
+def boot(nodes: int, version: str, package: Path = HERE.parent, *, what: str = "figures") -> dict[str, Any]:
     """One boot in a process of its own: what CHILD prints."""
     measure.config(nodes, version)
     output = subprocess.run(
-        [sys.executable, "-c", CHILD, str(nodes), version, str(HERE)],
+        [sys.executable, "-c", CHILD, str(nodes), version, str(HERE), what],
         env=measure.environment(PYTHONPATH=str(package)), stdout=subprocess.PIPE, check=True, timeout=180,
     ).stdout  # fmt: skip
     found: dict[str, Any] = json.loads(output)
@@ -170,14 +175,14 @@ def timeline(sizes: list[int], arguments: argparse.Namespace) -> None:
     """Print when each thing happened, counted from the request."""
     for size in sizes:
         seen: dict[tuple[str, str], list[float]] = {}
-        boot(size, arguments.k8s_version)
+        boot(size, arguments.k8s_version, what="timeline")
         for _ in range(arguments.runs):
-            found = boot(size, arguments.k8s_version)
+            found = boot(size, arguments.k8s_version, what="timeline")
             marks: dict[str, float] = found["marks"]
             first = next(at for line, at in marks.items() if ": starting" in line)
-            # The guardian's clock starts when the plan arrives; its first event is heard of at once.
-            offset = first - next(at for _, what, at in found["timeline"] if what == "begins")
-            for name, at in (("keys", marks["keys made"]), ("the plan", offset)):
+            # The first event comes when the plan has arrived, and is heard of at once.
+            offset = first - next(at for name, what, at in found["timeline"] if what == "begins" and name != "cluster")
+            for name, at in (("keys", marks["keys made"]), ("the plan", first)):
                 seen.setdefault((name, "done"), []).append(at)
             for name, what, at in found["timeline"]:
                 # When its phase began has a line of its own.

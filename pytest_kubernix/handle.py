@@ -3,6 +3,7 @@ All of it is plain data that crosses processes; moments are on the monotonic clo
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -117,6 +118,11 @@ class ClusterHandle:
     def from_json(cls, text: str) -> ClusterHandle:
         """The handle that `to_json` wrote."""
         return plain.from_json(cls, text)
+
+
+def wall_clock(at: float) -> float:
+    """A moment on the monotonic clock as seconds since the epoch, by how long ago it was."""
+    return time.time() - (time.monotonic() - at)
 
 
 def not_running(components: Mapping[str, ComponentState]) -> str:

@@ -18,6 +18,7 @@ import yaml
 from ..config import ClusterConfig
 from ..drivers.base import Diagnostics
 from ..errors import BootError, ClusterGone, KubernixError
+from ..handle import Event, wall_clock
 from . import timeline
 from .api import Api, Subject, UnavailableError
 from .redact import Redactor
@@ -104,13 +105,13 @@ def write_boot(error: BootError, config: ClusterConfig, folder: Path) -> Path:
     """
     writer = _Writer(folder, Redactor(), [])
     writer.text("error.txt", f"{error}\n")
-    events: list[tuple[str, str, float]] = []
+    events: list[Event] = []
     kept = Path(error.logs) if error.logs else None
     if kept and kept.is_dir():
         for path in sorted(kept.glob("*.log")):
             writer.log(f"logs/{path.name}", path)
         if (kept / TIMELINE).exists():
-            events = [(name, what, at) for name, what, at in json.loads((kept / TIMELINE).read_text())]
+            events = [Event(*each) for each in json.loads((kept / TIMELINE).read_text())]
     else:
         writer.problems.append("logs: none were kept")
     _write_timeline(writer, events, f"Kubernetes {config.k8s_version}, {_count(config.nodes, 'node')}")
@@ -151,12 +152,12 @@ def _write_known(writer: _Writer, known: Diagnostics) -> None:
     if known.components:
         lines = [columns([("COMPONENT", "STATE"), *known.components.items()])]
         for death in known.deaths:
-            moment = datetime.fromtimestamp(death.at, UTC).isoformat(timespec="milliseconds")
+            moment = datetime.fromtimestamp(wall_clock(death.at), UTC).isoformat(timespec="milliseconds")
             lines.append(f"\n{moment} {death.text}")
         writer.text("components.txt", "\n".join(lines) + "\n")
 
 
-def _write_timeline(writer: _Writer, events: Sequence[timeline.Event], title: str) -> None:
+def _write_timeline(writer: _Writer, events: Sequence[Event], title: str) -> None:
     if events:
         writer.text(TIMELINE, json.dumps(events, indent=1))
         writer.text("timeline.svg", timeline.draw(events, title=title))

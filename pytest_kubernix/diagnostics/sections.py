@@ -11,7 +11,7 @@ from typing import Any
 
 from ..drivers.base import Diagnostics
 from ..errors import KubernixError
-from ..handle import Death
+from ..handle import ComponentState, Death, wall_clock
 from .api import Api, Subject, UnavailableError
 from .tables import event_time, events_table, is_fine, pods_table, statuses
 
@@ -61,14 +61,15 @@ def components_text(known: Diagnostics, *, since: float) -> str:
         known: What the driver knows.
         since: Seconds since the epoch.
     """
-    lines = [f"{death.at - since:.1f} s into the test: {death.text}" for death in known.deaths if death.at >= since]
+    moments = [(wall_clock(death.at), death) for death in known.deaths]
+    lines = [f"{at - since:.1f} s into the test: {death.text}" for at, death in moments if at >= since]
     last: dict[str, Death] = {death.component: death for death in known.deaths}
     for name, state in known.components.items():
-        if state == "running":
+        if state == ComponentState.RUNNING:
             continue
         before = last.get(name)
-        if state == "dead" and before is not None and before.at < since:
-            lines.append(f"{name} is dead since {_clock(before.at)}, before this test\n{before.text}")
+        if state == ComponentState.DEAD and before is not None and wall_clock(before.at) < since:
+            lines.append(f"{name} is dead since {_clock(wall_clock(before.at))}, before this test\n{before.text}")
         else:
             lines.append(f"{name} is {state} now")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-Event = tuple[str, str, float]
+from ..handle import Event
 
 WIDTH = 1040
 LABELS = 230
@@ -68,9 +68,11 @@ def read(events: Sequence[Event]) -> Boot:
     """What the events of `Diagnostics.timeline` say of the boot; what happened after it is left out.
 
     Args:
-        events: (name, what happened, seconds since the boot began), in order.
+        events: In order; the first one is the beginning of the boot.
     """
-    last = next(((what, at) for name, what, at in events if name == "cluster"), None)
+    begin = events[0].at if events else 0.0
+    events = [Event(name, what, at - begin) for name, what, at in events]
+    last = next(((what, at) for name, what, at in events if name == "cluster" and what != "begins"), None)
     verdict, end = last or ("", max((at for _, _, at in events), default=0.0))
     set_up = Group(Bar(SET_UP, 0.0))
     phases: list[Group] = []

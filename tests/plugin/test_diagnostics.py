@@ -14,7 +14,7 @@ import os, time
 from pathlib import Path
 import pytest
 from pytest_kubernix.drivers.base import Diagnostics
-from pytest_kubernix.handle import Death
+from pytest_kubernix.handle import ComponentState, Death
 
 KUBECTL = Path(__file__).with_name("kubectl")
 KUBECTL.write_text("#!/bin/sh\\necho The connection was refused >&2; exit 1\\n")
@@ -22,7 +22,8 @@ KUBECTL.chmod(0o755)
 
 def diagnostics(self, *, timeout):
     object.__setattr__(self.handle, "kubectl", KUBECTL)
-    return Diagnostics({"fake": "dead"}, [Death("fake", time.time(), "fake: killed by SIGKILL on its own")])
+    death = Death("fake", time.monotonic(), "fake: killed by SIGKILL on its own")
+    return Diagnostics({"fake": ComponentState.DEAD}, [death])
 
 FakeCluster.diagnostics = diagnostics
 

@@ -15,21 +15,27 @@ from pytest_kubernix.diagnostics import artifacts as module
 from pytest_kubernix.diagnostics import timeline
 from pytest_kubernix.diagnostics.artifacts import Artifacts, claim, name_of
 from pytest_kubernix.diagnostics.redact import LEFT_OUT, Redactor
+from pytest_kubernix.handle import Event
 
 from .test_diagnostics import Stub
 
 VALUE = 'pa"ss\nwörd-canary'
 
-EVENTS: list[timeline.Event] = [
-    ("Infrastructure", "begins", 0.0),
-    ("node-1", "set up", 0.1),
-    ("etcd", "spawned", 0.1),
-    ("etcd", "ready", 0.4),
-    ("Infrastructure", "ends", 0.4),
-    ("ControlPlane", "begins", 0.4),
-    ("kube-apiserver", "spawned", 0.5),
+EVENTS: list[Event] = [
+    Event("Infrastructure", "begins", 0.0),
+    Event("node-1", "set up", 0.1),
+    Event("etcd", "spawned", 0.1),
+    Event("etcd", "ready", 0.4),
+    Event("Infrastructure", "ends", 0.4),
+    Event("ControlPlane", "begins", 0.4),
+    Event("kube-apiserver", "spawned", 0.5),
 ]
-READY = [*EVENTS, ("kube-apiserver", "ready", 2.0), ("ControlPlane", "ends", 2.0), ("cluster", "ready", 2.1)]
+READY = [
+    *EVENTS,
+    Event("kube-apiserver", "ready", 2.0),
+    Event("ControlPlane", "ends", 2.0),
+    Event("cluster", "ready", 2.1),
+]
 
 
 def encoded(text: str) -> str:
@@ -110,17 +116,17 @@ def test_what_starts_early_is_drawn_with_the_phase_that_waits_for_it() -> None:
     """A component loads while an earlier phase goes on; its bar begins then, under the heading of its own phase."""
     boot = timeline.read(
         [
-            ("Infrastructure", "begins", 0.0),
-            ("etcd", "awaited", 0.0),
-            ("etcd", "spawned", 0.1),
-            ("kube-scheduler", "spawned", 0.2),
-            ("etcd", "ready", 0.3),
-            ("Infrastructure", "ends", 0.3),
-            ("Controller", "begins", 0.3),
-            ("kube-scheduler", "awaited", 0.3),
-            ("kube-scheduler", "ready", 0.4),
-            ("Controller", "ends", 0.4),
-            ("cluster", "ready", 0.4),
+            Event("Infrastructure", "begins", 0.0),
+            Event("etcd", "awaited", 0.0),
+            Event("etcd", "spawned", 0.1),
+            Event("kube-scheduler", "spawned", 0.2),
+            Event("etcd", "ready", 0.3),
+            Event("Infrastructure", "ends", 0.3),
+            Event("Controller", "begins", 0.3),
+            Event("kube-scheduler", "awaited", 0.3),
+            Event("kube-scheduler", "ready", 0.4),
+            Event("Controller", "ends", 0.4),
+            Event("cluster", "ready", 0.4),
         ]
     )
     assert [(group.bar.name, [bar.name for bar in group.members]) for group in boot.groups] == [
@@ -132,13 +138,13 @@ def test_what_starts_early_is_drawn_with_the_phase_that_waits_for_it() -> None:
 
 def test_restarts_are_no_part_of_the_boot() -> None:
     """What tests did to components later changes neither the picture nor its scale."""
-    later: list[timeline.Event] = [("etcd", "spawned", 500.0), ("etcd", "ready", 501.0)]
+    later: list[Event] = [Event("etcd", "spawned", 500.0), Event("etcd", "ready", 501.0)]
     assert timeline.draw([*READY, *later], title="t") == timeline.draw(READY, title="t")
 
 
 def test_a_boot_that_failed_shows_what_was_never_ready() -> None:
     """Its bar reaches to the end, and says so."""
-    text = timeline.draw([*EVENTS, ("cluster", "failed", 9.0)], title="t")
+    text = timeline.draw([*EVENTS, Event("cluster", "failed", 9.0)], title="t")
     assert "failed after 9.00 s" in text
     assert "kube-apiserver: 0.50 s to 9.00 s" in text
     assert "never ready" in text
@@ -199,7 +205,7 @@ def test_a_failed_boot_is_written_from_what_was_kept(tmp_path: Path) -> None:
     kept = tmp_path / "kept" / "abcd"
     kept.mkdir(parents=True)
     (kept / "etcd.log").write_text("last words")
-    (kept / "timeline.json").write_text(json.dumps([*EVENTS, ("cluster", "failed", 9.0)]))
+    (kept / "timeline.json").write_text(json.dumps([*EVENTS, Event("cluster", "failed", 9.0)]))
     error = BootError("ControlPlane", [ComponentError("etcd", "exited with code 1")], logs=str(kept))
     artifacts = Artifacts(tmp_path / "out", lambda line: None)
     for _ in range(2):
