@@ -138,6 +138,9 @@ def test_without_a_namespace_only_what_is_wrong_is_told(tmp_path: Path) -> None:
     assert "Old" not in found[1][1]
 
 
+CRASH = "coredns: killed by SIGKILL on its own\n  the end of its log:\n    last words"
+
+
 def monotonic(epoch: float) -> float:
     """A moment of the epoch on the clock that deaths have."""
     return time.monotonic() - (time.time() - epoch)
@@ -158,7 +161,7 @@ def test_components_that_are_not_well(tmp_path: Path) -> None:
     states = {"etcd": dead, "relay": runs, "coredns": runs, "kubelet": paused, "proxy": dead}
     found = dict(sections(having(tmp_path, known=Diagnostics(states, deaths)), namespace=None, since=BEGAN))
     text = found["kubernix: components of cluster abcd"]
-    assert "1.5 s into the test: coredns: killed by SIGKILL" in text
+    assert "1.5 s into the test: coredns: killed by SIGKILL on its own" in text
     assert "last words" in text
     assert "before this test\netcd: killed" in text
     assert "kubelet is paused now\nproxy is dead now" in text
