@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import BootError, ClusterFactory
+from pytest_kubernix.boot.engine import NativeEngine
 from pytest_kubernix.cli import main
+from pytest_kubernix.engine import record
 from pytest_kubernix.guardian.listing import running
 from pytest_kubernix.guardian.sweep import sweep_one
 from pytest_kubernix.layout import Layout
@@ -138,6 +140,7 @@ def test_what_cannot_be_removed_is_told_and_found_again(root: Path, capsys: pyte
     """A cgroup that somebody else's process is in stays, and so does the directory that the next sweep finds it by."""
     run_dir = root / "aaaaaaaa"
     run_dir.mkdir(parents=True)
+    Layout(run_dir).engine.write_text(record(NativeEngine))
     group = cgroups.hierarchies()[0] / "kubernix" / run_dir.name
     group.mkdir(parents=True)
     guest = subprocess.Popen(["sleep", "60"])

@@ -208,9 +208,12 @@ def test_another_configuration_takes_no_spare(suite: pytest.Pytester, root: Path
     for arguments in (("--kubernix-log-level=error",), ("-p", "other_components")):
         suite.makepyfile(
             other_components="""
+            import dataclasses
             from pytest_kubernix.components.scheduler import Scheduler
             class Mine(Scheduler):
-                pass
+                def build(self, ctx):
+                    plan = super().build(ctx)
+                    return dataclasses.replace(plan, env={**plan.env, "GODEBUG": "netdns=go"})
             def pytest_kubernix_components(registry, config):
                 registry.replace(Mine())
             """
