@@ -3,12 +3,7 @@ Built from a driver's RunningCluster; `kubernetes` and `cryptography` are import
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +24,6 @@ if TYPE_CHECKING:
 
 # A token outlives any test run, and the cluster does not outlive the run.
 TOKEN_LIFETIME = "24h"  # noqa: S105 - a duration
-
-# What the common name and the organization of a certificate hold (RFC 5280, ub-common-name).
-NAME_LIMIT = 64
 
 
 class Cluster:
@@ -228,12 +220,13 @@ class Cluster:
         with archive(image, name=name) as path:
             return tuple(self._running.load_image(str(path)))
 
-    def user(self, name: str, groups: Sequence[str] = ()) -> Path:
+    def user(self, name: str, groups: Sequence[str] = (), *, server: str | None = None) -> Path:
         """A user who may do nothing until RBAC allows it.
 
         Args:
             name: The user's name, as a RoleBinding names it.
             groups: The groups it is in.
+            server: URL to reach the API server by, such as that of a proxy; None is the usual one.
 
         Returns:
             A kubeconfig with a client certificate of this user.
@@ -242,28 +235,15 @@ class Cluster:
             ValueError: A name is empty or longer than 64 bytes, which a certificate can't say; or `groups` is a text.
             DriverError: The driver of this cluster does not hold its CA.
         """
-        from .access import authority as pki
-        from .access import kubeconfig
+        return self._running.users("user").certificate(name, groups, server=server)
 
-        if isinstance(groups, str):
-            # Every letter would be a group, and RBAC would say no for a reason that nobody sees.
-            raise ValueError(f"groups={groups!r}: allowed is a list of names, such as [{groups!r}]")
-        for text in (name, *groups):
-            if not 1 <= len(text.encode()) <= NAME_LIMIT:
-                raise ValueError(f"{text!r}: a user or a group has a name of 1 to {NAME_LIMIT} bytes")
-        run_dir = self._run_dir("user")
-        ca = (run_dir / "pki" / "ca.crt").read_text(encoding="utf-8")
-        key = (run_dir / "pki" / "ca.key").read_text(encoding="utf-8")
-        cert_pem, key_pem = pki.issue_client(ca, key, name=name, groups=groups, now=datetime.now(UTC))
-        text = kubeconfig.render(server=self.server, ca_pem=ca, user=name, cert_pem=cert_pem, key_pem=key_pem)
-        return self._write("user", (name, *groups), text)
-
-    def service_account(self, namespace: str, name: str) -> Path:
+    def service_account(self, namespace: str, name: str, *, server: str | None = None) -> Path:
         """A kubeconfig that acts as a ServiceAccount, as a pod of it would.
 
         Args:
             namespace: The namespace of the account; it is the kubeconfig's default namespace too.
             name: The account's name; it must exist.
+            server: URL to reach the API server by, such as that of a proxy; None is the usual one.
 
         Returns:
             A kubeconfig with a token of the account, good for 24 hours.
@@ -272,9 +252,7 @@ class Cluster:
             KubectlError: There is no such account.
             DriverError: The driver of this cluster does not hold its CA.
         """
-        from .access import kubeconfig
-
-        ca = (self._run_dir("service_account") / "pki" / "ca.crt").read_text(encoding="utf-8")
+        users = self._running.users("service_account")
         request = ("create", "token", name, f"--duration={TOKEN_LIFETIME}")
         try:
             token = self.kubectl(*request, namespace=namespace).stdout.strip()
@@ -282,8 +260,7 @@ class Cluster:
             if "not found" in error.stderr:
                 error.add_note(f"service_account: make it first: kubectl create serviceaccount {name} -n {namespace}")
             raise
-        text = kubeconfig.render(server=self.server, ca_pem=ca, user=name, token=token, namespace=namespace)
-        return self._write("serviceaccount", (namespace, name), text)
+        return users.service_account(namespace, name, token, server=server)
 
     def stop(self) -> None:
         """End it now. The session's end does so too; stopping twice is no error."""
@@ -317,23 +294,3 @@ class Cluster:
         if self._made_history is None:
             self._made_history = self._running.history()
         return self._made_history
-
-    def _run_dir(self, what: str) -> Path:
-        if self.handle.run_dir is None:
-            raise DriverError(f"{what}: driver {self.handle.driver!r} does not hold the CA of its clusters")
-        return self.handle.run_dir
-
-    def _write(self, kind: str, identity: tuple[str, ...], text: str) -> Path:
-        """Keep a kubeconfig where only this user reads it; the same identity gets the same path."""
-        folder = self._run_dir(kind) / "users"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        readable = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(identity))[:60]
-        # Names may hold anything, so what tells two files apart is a digest of the whole identity.
-        digest = hashlib.sha256("\0".join((kind, *identity)).encode()).hexdigest()[:8]
-        path = folder / f"{readable}-{digest}.kubeconfig"
-        # mkstemp makes it 0600 from the first byte; the rename keeps readers from half a file.
-        descriptor, unfinished = tempfile.mkstemp(dir=folder)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(unfinished).replace(path)
-        return path

@@ -1,4 +1,4 @@
-"""Keys and certificates of one cluster: made fresh for each, never stored beyond its run directory.
+"""An authority: keys, and the certificates that it signs for clients and for servers. Made fresh for each cluster.
 Pure but for the randomness that keys are; the time is handed in."""
 
 from __future__ import annotations
@@ -7,13 +7,12 @@ import datetime
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-from ..plan.network import Network
 
 # A test cluster lives for minutes; a kept one for days. Clocks of machines differ a little.
 VALID_FOR = datetime.timedelta(days=30)
@@ -30,136 +29,101 @@ class KeyPair:
     key: str
 
 
-@dataclass(frozen=True)
-class Pki:
-    """All of a cluster's keys.
-
-    Attributes:
-        ca: The cluster's authority; signs clients and servers.
-        front_proxy_ca: Authority of the aggregator only, as Kubernetes demands it apart.
-        service_account_key: Private key that signs service account tokens, PEM.
-        service_account_pub: Its public half, PEM.
-        pairs: Identity → its certificate; see `make_pki` for the names.
-    """
-
-    ca: KeyPair
-    front_proxy_ca: KeyPair
-    service_account_key: str
-    service_account_pub: str
-    pairs: dict[str, KeyPair]
-
-
-def make_pki(network: Network, now: datetime.datetime) -> Pki:
-    """Make every key and certificate that the components present or check.
-
-    Identities: "kube-apiserver" (server), "kube-apiserver-kubelet-client", "front-proxy-client", "admin",
-    "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", and "kubelet/<node>" for each node.
+class Authority:
+    """Signs certificates.
 
     Args:
-        network: Where the names and addresses in server certificates come from.
-        now: Time of issue, with a time zone.
+        pair: Its own certificate and key.
     """
-    ca, ca_key = _authority("kubernix-ca", now)
-    proxy_ca, proxy_ca_key = _authority("kubernix-front-proxy-ca", now)
-    account = ec.generate_private_key(ec.SECP256R1())
 
-    def issue(name: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> KeyPair:
-        return _issue(ca, ca_key, name, groups, hosts, now)
+    def __init__(self, pair: KeyPair) -> None:
+        self.pair = pair
 
-    api_names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
-    api_hosts = (*api_names, "localhost", "127.0.0.1", network.host_ip, network.api_service_ip)
-    pairs = {
-        "kube-apiserver": issue("kube-apiserver", hosts=api_hosts),
-        "kube-apiserver-kubelet-client": issue("kube-apiserver-kubelet-client", ["system:masters"]),
-        "front-proxy-client": _issue(proxy_ca, proxy_ca_key, "front-proxy-client", (), (), now),
-        "admin": issue("kubernetes-admin", ["system:masters"]),
-        # In system:masters because its own roles come with --use-service-account-credentials,
-        # which holds the controllers back for five seconds at every boot.
-        "kube-controller-manager": issue(
-            "system:kube-controller-manager", ["system:masters"], ["localhost", "127.0.0.1"]
-        ),
-        "kube-scheduler": issue("system:kube-scheduler", (), ["localhost", "127.0.0.1"]),
-        "kube-proxy": issue("system:kube-proxy", ["system:node-proxier"]),
-        "coredns": issue("system:coredns"),
-    }
-    for node in network.nodes:
-        name = network.node_name(node)
-        # One pair is client and server: the node authorizer goes by the name, the API server by the address.
-        pairs[f"kubelet/{name}"] = issue(f"system:node:{name}", ["system:nodes"], [name, network.node_ip(node)])
-    return Pki(
-        ca=KeyPair(_pem(ca), _key_pem(ca_key)),
-        front_proxy_ca=KeyPair(_pem(proxy_ca), _key_pem(proxy_ca_key)),
-        service_account_key=_key_pem(account),
-        service_account_pub=account.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode(),
-        pairs=pairs,
-    )
+    @classmethod
+    def new(cls, name: str, now: datetime.datetime) -> Authority:
+        """A fresh one.
 
-
-def issue_client(
-    ca_cert_pem: str, ca_key_pem: str, *, name: str, groups: Sequence[str], now: datetime.datetime
-) -> tuple[str, str]:
-    """A client certificate for a user of the cluster.
-
-    Args:
-        ca_cert_pem: The cluster's authority, PEM.
-        ca_key_pem: Its private key, PEM.
-        name: User name (the certificate's CN).
-        groups: Groups (its Os).
-        now: Time of issue, with a time zone.
-
-    Returns:
-        Certificate and private key, both PEM.
-    """
-    ca = x509.load_pem_x509_certificate(ca_cert_pem.encode())
-    key = serialization.load_pem_private_key(ca_key_pem.encode(), None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError("the authority's key is not an elliptic curve key")
-    pair = _issue(ca, key, name, groups, (), now)
-    return pair.cert, pair.key
-
-
-def _authority(name: str, now: datetime.datetime) -> tuple[x509.Certificate, Key]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        _builder(subject, subject, key, now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    return builder.sign(key, hashes.SHA256()), key
-
-
-def _issue(
-    ca: x509.Certificate,
-    ca_key: Key,
-    name: str,
-    groups: Sequence[str],
-    hosts: Sequence[str],
-    now: datetime.datetime,
-) -> KeyPair:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [
-            *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-    )
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
-    builder = (
-        _builder(subject, ca.subject, key, now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-    )
-    if hosts:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([_alternative_name(host) for host in hosts]), critical=False
+        Args:
+            name: Its common name.
+            now: Time of issue, with a time zone.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            _builder(subject, subject, key, now)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
         )
-    return KeyPair(_pem(builder.sign(ca_key, hashes.SHA256())), _key_pem(key))
+        return cls(_pair(certificate, key))
+
+    @cached_property
+    def _certificate(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.pair.cert.encode())
+
+    @cached_property
+    def _key(self) -> Key:
+        key = serialization.load_pem_private_key(self.pair.key.encode(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise TypeError("the authority's key is not an elliptic curve key")
+        return key
+
+    def client(self, name: str, groups: Sequence[str] = (), *, now: datetime.datetime) -> KeyPair:
+        """The certificate of a user.
+
+        Args:
+            name: User name (the certificate's CN).
+            groups: Groups (its Os).
+            now: Time of issue, with a time zone.
+        """
+        return self.issue(name, groups, now=now)
+
+    def server(self, hosts: Sequence[str], *, now: datetime.datetime) -> KeyPair:
+        """The certificate of a server.
+
+        Args:
+            hosts: The names and addresses that clients reach it by, at least one; the first is its common name.
+            now: Time of issue, with a time zone.
+
+        Raises:
+            ValueError: There is no host.
+        """
+        if not hosts:
+            raise ValueError("hosts=(): allowed is at least one name or address")
+        return self.issue(hosts[0], hosts=hosts, now=now)
+
+    def issue(
+        self, name: str, groups: Sequence[str] = (), hosts: Sequence[str] = (), *, now: datetime.datetime
+    ) -> KeyPair:
+        """A certificate for a client, and for a server too if it has hosts; see `client` and `server`."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name(
+            [
+                *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups),
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
+            ]
+        )
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            _builder(subject, self._certificate.subject, key, now)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(signer, critical=False)
+        )
+        if hosts:
+            names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
+        return _pair(builder.sign(self._key, hashes.SHA256()), key)
+
+
+def signing_keys() -> tuple[str, str]:
+    """A private key that signs tokens, and its public half, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return _key_pem(key), public.decode()
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: Key, now: datetime.datetime) -> x509.CertificateBuilder:
@@ -195,8 +159,8 @@ def _alternative_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+def _pair(certificate: x509.Certificate, key: Key) -> KeyPair:
+    return KeyPair(certificate.public_bytes(serialization.Encoding.PEM).decode(), _key_pem(key))
 
 
 def _key_pem(key: Key) -> str:

@@ -16,6 +16,7 @@ from ..handle import Action, ClusterHandle, ComponentState, Death, Event
 from ..share import Share
 
 if TYPE_CHECKING:
+    from ..access.users import Users
     from ..errors import KubernixError
     from ..store.history import History
 
@@ -139,6 +140,14 @@ class RunningCluster(ABC):
     def history(self) -> History:
         """Checkpoints of its objects, and the way back; asked for only where it has the capability "etcd"."""
         raise DriverError(f"driver {self.handle.driver} has no access to the etcd of its clusters")
+
+    def users(self, what: str) -> Users:
+        """Users and service accounts with kubeconfigs of their own; there where it has the capability "users".
+
+        Args:
+            what: Which method asks, for the error.
+        """
+        raise DriverError(f"{what}: driver {self.handle.driver!r} does not hold the CA of its clusters")
 
     @abstractmethod
     def load_image(self, archive: str) -> Sequence[str]:

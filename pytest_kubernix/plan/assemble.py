@@ -8,12 +8,12 @@ import ipaddress
 import json
 from collections.abc import Callable
 
-from ..access.authority import Pki, make_pki
 from ..access.kubeconfig import render
 from ..config import ClusterConfig
 from . import nodes as namespaces
 from .component import ComponentRegistry
 from .context import CLUSTER_DOMAIN, ClusterContext, HostFacts
+from .identities import Pki, make_pki
 from .model import File, Plan, Probe
 from .network import Network
 

@@ -14,7 +14,8 @@ from ..errors import ExecutablesError
 from .network import Network
 
 if TYPE_CHECKING:
-    from ..access.authority import KeyPair, Pki
+    from ..access.authority import KeyPair
+    from .identities import Pki
 
 CLUSTER_DOMAIN = "cluster.local"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 # pytester forgets what its test was the first to import, and the keys' library can't be imported twice.
-import pytest_kubernix.access.authority  # noqa: F401
+import pytest_kubernix.plan.identities  # noqa: F401
 from pytest_kubernix import Kubectl
 from pytest_kubernix.binaries.own_images import SERVER
 

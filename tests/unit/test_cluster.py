@@ -22,7 +22,9 @@ from pytest_kubernix import (
     State,
     Status,
 )
-from pytest_kubernix.access import authority as pki
+from pytest_kubernix.access.authority import Authority
+from pytest_kubernix.access.users import Users
+from pytest_kubernix.layout import Layout
 
 
 class Stub(RunningCluster):
@@ -45,6 +47,11 @@ class Stub(RunningCluster):
     def status(self) -> Status:
         return Status(State.READY)
 
+    def users(self, what: str) -> Users:
+        if self.handle.run_dir is None:
+            return super().users(what)
+        return Users(Layout(self.handle.run_dir), self.handle.server)
+
     def load_image(self, archive: str) -> Sequence[str]:
         self.asked.append(archive)
         return ["app:1"]
@@ -56,11 +63,11 @@ class Stub(RunningCluster):
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """A run directory with a real CA."""
-    authority, key = pki._authority("kubernix-ca", datetime.now(UTC))
+    pair = Authority.new("kubernix-ca", datetime.now(UTC)).pair
     folder = tmp_path / "pki"
     folder.mkdir()
-    (folder / "ca.crt").write_text(pki._pem(authority))
-    (folder / "ca.key").write_text(pki._key_pem(key))
+    (folder / "ca.crt").write_text(pair.cert)
+    (folder / "ca.key").write_text(pair.key)
     return tmp_path
 
 

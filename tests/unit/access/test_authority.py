@@ -7,7 +7,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pytest_kubernix.access.authority import Pki, issue_client, make_pki
+from pytest_kubernix.access.authority import Authority
+from pytest_kubernix.plan.identities import Pki, make_pki
 from pytest_kubernix.plan.network import Network
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -64,13 +65,25 @@ def test_clusters_share_no_key(pki: Pki) -> None:
 
 def test_users_get_client_certificates_only(pki: Pki) -> None:
     """A user's certificate carries name and groups, is signed by the cluster's authority, and can't serve."""
-    cert, _ = issue_client(pki.ca.cert, pki.ca.key, name="jane", groups=["dev", "ops"], now=NOW)
-    certificate = load(cert)
+    certificate = load(Authority(pki.ca).client("jane", ["dev", "ops"], now=NOW).cert)
     certificate.verify_directly_issued_by(load(pki.ca.cert))
     groups = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     assert [group.value for group in groups] == ["dev", "ops"]
     usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_servers_get_certificates_of_the_cluster_too(pki: Pki) -> None:
+    """A server of a test gets a certificate for its addresses that the cluster's authority signed."""
+    certificate = load(Authority(pki.ca).server(["hook.test", "127.0.0.1"], now=NOW).cert)
+    certificate.verify_directly_issued_by(load(pki.ca.cert))
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["hook.test"]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert ExtendedKeyUsageOID.SERVER_AUTH in usages
+    with pytest.raises(ValueError, match="allowed is at least one name or address"):
+        Authority(pki.ca).server([], now=NOW)
 
 
 def test_certificates_hold_on_a_clock_that_is_behind(pki: Pki) -> None:
