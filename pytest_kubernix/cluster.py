@@ -107,10 +107,15 @@ class Cluster:
             self._clients[path] = client.ApiClient(settings)
         return self._clients[path]
 
+    def runs_as(self, running: RunningCluster) -> None:
+        """Go on with another hold of the same cluster, as the driver gave it in the end."""
+        self._running = running
+        self.__dict__.pop("components", None)
+
     def keep(self) -> None:
         """Let it stay when this process is gone; `pytest-kubernix down` removes it."""
         self._stopped = True
-        self._hang_up()
+        self.hang_up()
         self._running.keep()
 
     def status(self) -> Status:
@@ -270,13 +275,14 @@ class Cluster:
         try:
             self._stopping(self)
         finally:
-            self._hang_up()
+            self.hang_up()
             if self._running.shared:
                 self._running.leave()
             else:
                 self._running.destroy()
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Close clients and checkpoints; the cluster goes on."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()

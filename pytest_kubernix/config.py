@@ -8,9 +8,11 @@ import hashlib
 import ipaddress
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from .errors import ConfigError
 
@@ -24,6 +26,10 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 SMALLEST_BLOCK = 26
 LARGEST_BLOCK = 20
 RESERVED_ADDRESSES = 12
+
+Scalar: TypeAlias = "str | int | float | bool | None"
+# What a flag may be set to.
+FlagValue: TypeAlias = "Scalar | Sequence[Scalar]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,10 @@ class ClusterConfig:
         api_port: Port of the API server on 127.0.0.1; 0 picks a free one.
         boot_timeout: Limit for the whole boot in seconds.
         log_level: How much the components log.
+        component_args: Component → flag, without its dashes → value: {"kube-apiserver": {"feature-gates": "A=true"}}.
+            A list is the flag once for each; None drops it. "kubelet" is every node's, "kubelet/node-1" that one's.
+        registries: Host of image references → URL of the registry that has them, such as
+            {"registry.test": "http://user:password@10.1.0.1:5000"}; more is in docs/differences.md.
 
     Raises:
         ConfigError: A value is wrong; it names the field, the value, and what is allowed.
@@ -56,6 +66,8 @@ class ClusterConfig:
     api_port: int = 0
     boot_timeout: float = 120.0
     log_level: str = "warning"
+    component_args: Mapping[str, Mapping[str, FlagValue]] = field(default_factory=dict, hash=False)
+    registries: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\d+\.\d+\.\d+", str(self.k8s_version)):
@@ -75,6 +87,12 @@ class ClusterConfig:
             raise ConfigError("boot_timeout", self.boot_timeout, "allowed is a number of seconds from 1 to 3600")
         if self.cidr is not None:
             _check_cidr(self.cidr, self.nodes)
+        _check_args(self.component_args)
+        _check_registries(self.registries)
+        # Copies: what a suite changes later of its own dictionaries is no part of a configuration.
+        copied = {name: dict(flags) for name, flags in self.component_args.items()}
+        object.__setattr__(self, "component_args", copied)
+        object.__setattr__(self, "registries", dict(self.registries))
 
     def replace(self, **changes: Any) -> ClusterConfig:
         """A copy with some fields changed, validated anew."""
@@ -117,6 +135,35 @@ def block_prefix(cidr: ipaddress.IPv4Network, nodes: int) -> int:
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(field, value, f"allowed is {' or '.join(allowed)}")
+
+
+def _check_args(value: object) -> None:
+    allowed = 'allowed is a mapping such as {"kube-apiserver": {"feature-gates": "A=true", "profiling": None}}'
+    if not isinstance(value, Mapping) or not all(isinstance(flags, Mapping) for flags in value.values()):
+        raise ConfigError("component_args", value, allowed)
+    for component, flags in value.items():
+        for flag, setting in flags.items():
+            shown = f"{component}: {flag}"
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(flag)):
+                raise ConfigError("component_args", shown, "allowed is the name of a flag, without dashes before it")
+            settings = setting if isinstance(setting, (list, tuple)) else [setting]
+            if not all(isinstance(one, (str, int, float, bool, type(None))) for one in settings):
+                kind = type(setting).__name__
+                raise ConfigError(
+                    "component_args", shown, f"allowed is a text, a number, a bool, None or a list of such, not {kind}"
+                )
+
+
+def _check_registries(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError("registries", value, 'allowed is a mapping such as {"registry.test": "http://10.1.0.1:5000"}')
+    for host, url in value.items():
+        parts = urlsplit(str(url))
+        if not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]+)?", str(host)):
+            raise ConfigError("registries", host, "allowed is a host, perhaps with a port, as image references have it")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            # Without what may be a password.
+            raise ConfigError("registries", host, "allowed is a URL that begins with http:// or https://")
 
 
 def _check_cidr(value: str, nodes: int) -> None:

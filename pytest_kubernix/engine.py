@@ -56,6 +56,7 @@ class Command:
         env: Its whole environment.
         within: The node to run it in, or "host".
         timeout: Limit in seconds.
+        again: Whether it is to be run again whenever its node has come back: a node comes back empty.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Command:
     env: Mapping[str, str]
     within: str
     timeout: float
+    again: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ MAX_SOCKET_PATH = 107
 # A cluster's id names its directory, its link and its cgroups; a link's name has 15 characters at most.
 ID_DIGITS = 8
 LONGEST_SOCKET = "etcd-peer.sock"
+# Beside letters and digits, what the path of a root may hold.
+SAFE = "/._-+@~=,"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ class Layout:
         return self.run_dir / "users"
 
     @property
+    def images(self) -> Path:
+        """Archives of images that were loaded, for nodes that come back empty."""
+        return self.run_dir / "images"
+
+    @property
     def kubectl_cache(self) -> Path:
         """What kubectl learnt about the API."""
         return self.run_dir / "kubectl-cache"
@@ -160,6 +167,30 @@ class Layout:
     def etcd_peer_socket(self) -> Path:
         """Where etcd would serve other members."""
         return self.run_dir / LONGEST_SOCKET
+
+
+def problem_with(root: Path) -> str:
+    """Why run directories can't be below such a path, and what is allowed; "" when they can.
+
+    What a path may hold is limited by the least that reads it: etcd takes its sockets' paths as URLs, ip(8) and shells
+    read scripts that name them, and an executable's own directory stands in search paths.
+
+    Args:
+        root: The directory, absolute.
+    """
+    text = os.fsdecode(os.fsencode(root))
+    strange = sorted({letter for letter in text if not (letter.isascii() and (letter.isalnum() or letter in SAFE))})
+    if strange:
+        shown = " ".join(ascii(letter) for letter in strange)
+        return f"has {shown} in it; allowed are letters and digits of ASCII, and {SAFE}"
+    longest = len(os.fsencode(root)) + 1 + ID_DIGITS + 1 + len(LONGEST_SOCKET)
+    if longest > MAX_SOCKET_PATH:
+        excess = longest - MAX_SOCKET_PATH
+        return (
+            f"the paths of its sockets would be {longest} bytes long; allowed are {MAX_SOCKET_PATH}, "
+            f"so it must be at least {excess} byte{'s' if excess > 1 else ''} shorter"
+        )
+    return ""
 
 
 def default_root() -> Path:

@@ -170,18 +170,26 @@ BY_FIELD: Mapping[str, Option] = {option.field: option for option in OPTIONS}
 
 
 @dataclass(frozen=True)
-class Settings:
+class SessionOptions:
     """What the options of one session say.
 
     Attributes:
-        values: Field → parsed value, for every option that was given or has a default.
+        cluster: The configuration of the suite's cluster.
         typed: Field → the option as the user typed it, for those that were given.
-        cluster: The configuration that follows from them.
+        scope: Which processes share a cluster: "session" or "worker".
+        keep: When clusters stay: "never", "on-failure" or "always".
+        reuse: The name of a cluster that stays, or "".
+        spare: How many clusters to boot ahead.
+        artifacts: Directory for bundles, or None.
     """
 
-    values: Mapping[str, object]
-    typed: Mapping[str, str]
     cluster: ClusterConfig
+    typed: Mapping[str, str]
+    scope: str = "session"
+    keep: str = "never"
+    reuse: str = ""
+    spare: int = 0
+    artifacts: Path | None = None
 
     def explain(self, error: ConfigError, config: ClusterConfig) -> str:
         """The error's text, naming the option as the user typed it if the wrong value came from one.
@@ -191,13 +199,13 @@ class Settings:
             config: The configuration that has the wrong value; a conftest may have changed it.
         """
         typed = self.typed.get(error.field)
-        if typed is None or getattr(config, error.field, None) != self.values.get(error.field):
+        if typed is None or getattr(config, error.field, None) != getattr(self.cluster, error.field, None):
             return str(error)
         return f"{typed}: {error.allowed}"
 
 
 # Both are filled when the session starts.
-SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+SESSION_OPTIONS: pytest.StashKey[SessionOptions] = pytest.StashKey()
 REGISTRY: pytest.StashKey[DriverRegistry] = pytest.StashKey()
 # Lines for the user about the clusters that stay; under xdist, workers send theirs to the controller.
 KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -213,7 +221,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.ini, f"{text}; as {option.flag} and ${option.env}", default=None)
 
 
-def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
+def read(config: pytest.Config, drivers: tuple[str, ...]) -> SessionOptions:
     """Parse and check every option. Starts nothing, and writes nothing.
 
     Args:
@@ -250,10 +258,33 @@ def read(config: pytest.Config, drivers: tuple[str, ...]) -> Settings:
         cluster = ClusterConfig(**{name: value for name, value in values.items() if name in known})
     except ConfigError as error:
         raise pytest.UsageError(f"{typed.get(error.field, error.field)}: {error.allowed}") from None
-    if values["spare"] and not cluster.repeatable:
+    of_session = {name: value for name, value in values.items() if name not in known}
+    session = SessionOptions(cluster, typed, **of_session)
+    if session.spare and not cluster.repeatable:
         fixed = " and ".join(typed[field] for field in ("api_port", "cidr") if field in typed)
         raise pytest.UsageError(f"{typed['spare']}: allowed is 0 with {fixed}, which only one cluster can have")
-    return Settings(values, typed, cluster)
+    return session
+
+
+def checked(field: str, value: object) -> Any:
+    """A value of a session that a fixture of the suite returned, checked as the option's would be.
+
+    Args:
+        field: The option's field, such as "keep".
+        value: What the fixture returned.
+
+    Raises:
+        ConfigError: It is none; it says what is allowed.
+    """
+    from .errors import ConfigError
+
+    try:
+        parsed = BY_FIELD[field].parse(str(value))
+    except ValueError as error:
+        raise ConfigError(f"kubernix_{field}", value, str(error)) from None
+    if parsed != value:
+        raise ConfigError(f"kubernix_{field}", value, f"allowed is {type(parsed).__name__} {parsed!r}, as the option's")
+    return parsed
 
 
 def mistyped() -> list[str]:

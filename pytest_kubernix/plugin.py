@@ -45,7 +45,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     registry = DriverRegistry()
     config.hook.pytest_kubernix_drivers(registry=registry)
     config.stash[options.REGISTRY] = registry
-    config.stash[options.SETTINGS] = options.read(config, registry.names())
+    config.stash[options.SESSION_OPTIONS] = options.read(config, registry.names())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """One line: which clusters this session would make; and one for each variable with a slip of the pen."""
-    cluster = config.stash[options.SETTINGS].cluster
+    cluster = config.stash[options.SESSION_OPTIONS].cluster
     first = f"kubernix: driver {cluster.driver}, Kubernetes {cluster.k8s_version}, nodes {cluster.nodes}"
     return [first, *(f"kubernix: {line}" for line in options.mistyped())]
 
@@ -106,13 +106,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # A test has one name, with workers and without them, where pytest can hide a parameter (from 8.4 on).
     name: Any = ",".join(f"{key}={value}" for key, value in sorted(changes.items()))
     name = name or getattr(pytest, "HIDDEN_PARAM", "pristine")
-    wanted = {**changes, markers.PRIVATE: True} if private else changes
+    wanted = markers.one_of_each(metafunc.config, changes, private=private)
     metafunc.parametrize("kubernix", [wanted], ids=[name], indirect=True, scope="session")
 
 
 def _shares(config: pytest.Config) -> bool:
-    """Whether other workers of this run use the same cluster."""
-    return hasattr(config, "workerinput") and config.stash[options.SETTINGS].values["scope"] != "worker"
+    """Whether other workers of this run use the same cluster, as far as the options tell."""
+    return hasattr(config, "workerinput") and config.stash[options.SESSION_OPTIONS].scope != "worker"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -125,6 +125,34 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse our marks on items that can't honour them: those that are no test functions have no parameters."""
+    report = yield
+    refused = [
+        f"{item.nodeid}: {problem}"
+        for item in report.result or ()
+        if isinstance(item, pytest.Item) and (problem := markers.refused(item, shares=_shares(collector.config)))
+    ]
+    if refused:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(refused)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Note where a suite's `kubernix_config` comes from; see `overrides`."""
+    value = yield
+    if fixturedef.argname == "kubernix_config":
+        overrides.remember(fixturedef, value, request.config)
+    return value
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let the fixture behind `@pytest.mark.kubernix_requires(...)` come before all others."""
     if isinstance(item, pytest.Function) and item.get_closest_marker("kubernix_requires"):
@@ -133,7 +161,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    """Refuse a `kubernix_config` that came too late to shape the cluster."""
+    """Refuse a `kubernix_config` that came too late to shape the cluster, and marks that came too late to choose it."""
     __tracebackhide__ = True
+    markers.remember_item(item)
     yield
     overrides.refuse_late(item)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from ..engine import CommandResult
 from ..errors import KubernixError
 from ..handle import Action, ComponentState
 from ..linux import processes as proc
@@ -36,6 +37,7 @@ class Controls:
         self._launcher = launcher
         self._components = {component.name: component for component in launcher.plan.components}
         self._paused: set[str] = set()
+        self._again: defaultdict[str, list[Callable[[], Awaitable[CommandResult]]]] = defaultdict(list)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def names(self) -> list[str]:
@@ -81,6 +83,10 @@ class Controls:
         async with self._locks[self._place(name)]:
             await do(name)
             return self._launcher.note(name, done)
+
+    def after_restart(self, node: str, run: Callable[[], Awaitable[CommandResult]]) -> None:
+        """Run something again whenever a node has come back, before its restart is over."""
+        self._again[node].append(run)
 
     def _place(self, name: str) -> str:
         """What must stay as it is while something is done to this one: the node that it lives in, or itself."""
@@ -144,6 +150,10 @@ class Controls:
         await run_phases(
             [(phase, group) for phase, group in members.items() if group], _Restarter(self._launcher, deadline)
         )
+        for run in self._again[name]:
+            result = await run()
+            if result.returncode != 0:
+                raise KubernixError(f"{name} came back without what it had: {result.stderr.strip()}")
 
     def _inside(self, name: str) -> list[str]:
         """The components that live in a node; none for a component."""

@@ -167,8 +167,15 @@ class NativeEngine(Engine):
 
     async def run(self, command: Command) -> CommandResult:
         """Run a command in a node or on the host."""
-        if not self._launcher:
+        launcher, controls = self._launcher, self._controls
+        if not launcher or not controls:
             raise KubernixError("no cluster was booted yet")
+        result = await self._run(command, launcher)
+        if command.again and result.returncode == 0:
+            controls.after_restart(command.within, lambda: self._run(command, launcher))
+        return result
+
+    async def _run(self, command: Command, launcher: Launcher) -> CommandResult:
         with tempfile.TemporaryDirectory(dir=self.layout.run_dir) as scratch:
             out, err = Path(scratch) / "out", Path(scratch) / "err"
             with out.open("wb") as stdout:
@@ -178,7 +185,7 @@ class NativeEngine(Engine):
                     env=command.env,
                     log=err,
                     stdout=stdout,
-                    within=self._launcher.namespaces.entered(command.within),
+                    within=launcher.namespaces.entered(command.within),
                     timeout=command.timeout,
                 )
             return CommandResult(code, _text(out), _text(err))

@@ -14,6 +14,10 @@ from urllib.parse import urlsplit
 
 from ..http_requests import ASK_TIMEOUT, AdminApi, UnixConnection
 from ..plan.model import Probe
+from ..texts import health
+
+# What an error shows of an answer, in characters.
+ANSWER_LENGTH = 500
 
 
 def ask(probe: Probe, api: AdminApi, root: Callable[[str], str]) -> str:
@@ -54,7 +58,7 @@ def _answer(connection: http.client.HTTPConnection, path: str) -> str:
 
 
 def _judge(status: int, body: bytes) -> str:
-    return "" if 200 <= status < 300 else f"HTTP {status}: {body[:500].decode(errors='replace').strip()}"
+    return "" if 200 <= status < 300 else f"HTTP {status}: {health(body.decode(errors='replace'), ANSWER_LENGTH)}"
 
 
 def _object(probe: Probe, api: AdminApi, root: Callable[[str], str]) -> str:

@@ -17,6 +17,7 @@ from ..http_requests import AdminApi
 from ..linux import processes
 from ..logs import tail
 from ..plan.model import ApiObject, Probe
+from ..texts import shortened
 from .namespaces import Namespaces
 from .probes import ask
 from .processes import Process
@@ -25,6 +26,8 @@ from .processes import Process
 FIRST_PAUSE = 0.005
 LONGEST_PAUSE = 0.02
 PROBE_THREADS = 16
+# What an error shows of an answer, in characters.
+ANSWER_LENGTH = 500
 
 T = TypeVar("T")
 
@@ -111,19 +114,30 @@ class Readiness:
             ComponentError: The API did not take it until the deadline.
         """
         pause = FIRST_PAUSE
+        late = False
         while True:
             try:
+                if late and await self._is_there(item):
+                    return
                 status, body = await self._in_thread(lambda: self._api.request("POST", item.path, item.body))
                 if status in (201, 409):
                     return
-                answer = f"HTTP {status}: {body[:500].decode(errors='replace')}"
+                answer = f"HTTP {status}: {shortened(body.decode(errors='replace'), ANSWER_LENGTH)}"
             except (OSError, http.client.HTTPException) as error:
                 answer = f"{type(error).__name__}: {error}"
+            # It may have been done although there was no answer; asked again, it may then be refused for another
+            # reason than that it is there (an address that is taken, by itself).
+            late = True
             # A fresh API server takes a moment to make its own namespaces and roles.
             if deadline.over:
                 raise ComponentError(component, f"its object {item.path} was not accepted: {answer}")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    async def _is_there(self, item: ApiObject) -> bool:
+        path = f"{item.path}/{item.body['metadata']['name']}"
+        status, _ = await self._in_thread(lambda: self._api.request("GET", path))
+        return status == 200
 
     async def _ask_all(self, name: str, probes: Sequence[Probe]) -> None:
         for probe in probes:

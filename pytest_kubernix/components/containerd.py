@@ -3,13 +3,17 @@ Ready means that it imported the images that every node preloads."""
 
 from __future__ import annotations
 
+import base64
 import json
+from urllib.parse import unquote, urlsplit
 
 from ..plan.component import Component
 from ..plan.context import SYSTEM_PATH, ClusterContext
 from ..plan.model import Command, ComponentPlan, File, Phase, Probe
 
 SOCKET = "/run/containerd/containerd.sock"
+# Also what the host has there is heard: nodes see its /etc.
+REGISTRIES = "/etc/containerd/certs.d"
 PAUSE_IMAGE = "kubernix.test/pause:1"
 
 
@@ -39,6 +43,7 @@ class Containerd(Component):
             within=ctx.network.node_name(self.node),
             files=(
                 File("/etc/containerd/config.toml", self._config(ctx)),
+                *(File(f"{REGISTRIES}/{host}/hosts.toml", _hosts(url)) for host, url in ctx.config.registries.items()),
                 File("/etc/cni/net.d/10-kubernix.conflist", self._cni(ctx)),
             ),
             ready=(Probe("socket", SOCKET, within=ctx.network.node_name(self.node)),),
@@ -71,19 +76,21 @@ disabled_plugins = [
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
   [plugins."io.containerd.cri.v1.images".pinned_images]
-    sandbox = "{PAUSE_IMAGE}"
+    sandbox = {_text(PAUSE_IMAGE)}
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = {_text(REGISTRIES)}
 
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = {str(not ctx.facts.can_lower_oom_score).lower()}
   [plugins."io.containerd.cri.v1.runtime".cni]
-    bin_dirs = ["{ctx.facts.cni_dir}"]
+    bin_dirs = [{_text(ctx.facts.cni_dir)}]
     conf_dir = "/etc/cni/net.d"
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
     [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
-        BinaryName = "{ctx.program("runc")}"
+        BinaryName = {_text(ctx.program("runc"))}
         SystemdCgroup = false
 """
 
@@ -111,6 +118,24 @@ disabled_plugins = [
             },
             indent=1,
         )
+
+
+def _text(value: str) -> str:
+    """A TOML string; those of JSON are such."""
+    return json.dumps(value)
+
+
+def _hosts(url: str) -> str:
+    """hosts.toml of one registry (containerd's docs/hosts.md)."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    address = f"{parts.scheme}://{host}"
+    lines = [f"server = {_text(address)}", "", f"[host.{_text(address)}]", '  capabilities = ["pull", "resolve"]']
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        basic = "Basic " + base64.b64encode(login.encode()).decode()
+        lines += [f"  [host.{_text(address)}.header]", f"    Authorization = [{_text(basic)}]"]
+    return "\n".join(lines) + "\n"
 
 
 def import_argv(ctr: str, archive: str) -> tuple[str, ...]:

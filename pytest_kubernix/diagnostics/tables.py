@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ..texts import shortened
+
 Object = dict[str, Any]
 
 MESSAGE_LENGTH = 400
@@ -52,8 +54,7 @@ def events_table(events: Sequence[Object], *, now: datetime, namespaces: bool = 
                 event.get("type") or "-",
                 event.get("reason") or "-",
                 f"{space}/{name}" if namespaces and space else name,
-                message[:MESSAGE_LENGTH] + (" …" if len(message) > MESSAGE_LENGTH else "")
-                + (f" (x{many})" if many > 1 else ""),
+                shortened(message, MESSAGE_LENGTH) + (f" (x{many})" if many > 1 else ""),
             )
         )  # fmt: skip
     return columns(rows)

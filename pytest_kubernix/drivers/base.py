@@ -72,6 +72,7 @@ class BootOptions:
         on_ready: Called with a cluster that is up, once for all that share it, before any test sees it.
         share: Who shares the cluster.
         spares: How many clusters like this one to boot meanwhile, for the next that are asked for.
+        directories: Directories of the test run that pods' hostPath volumes shall reach.
         component_plugins: Called with (registry, config) so that plugins can add components; None where there are
             no such plugins.
     """
@@ -80,6 +81,7 @@ class BootOptions:
     on_ready: Callable[[RunningCluster], None] = field(default=lambda running: None)
     share: Share = field(default_factory=Share)
     spares: int = 0
+    directories: tuple[Path, ...] = ()
     component_plugins: Callable[[object, ClusterConfig], None] | None = None
 
 

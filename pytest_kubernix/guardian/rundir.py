@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..layout import ID_DIGITS, LONGEST_SOCKET, MAX_SOCKET_PATH, default_root
+from ..layout import ID_DIGITS, default_root, problem_with
 
 # Says of a root directory that it was made for run directories, and may go with the last of them.
 MADE_FOR_US = ".pytest-kubernix"
@@ -34,15 +34,10 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
     """
     chosen = root is not None
     root = (root or default_root()).absolute()
-    longest = len(os.fsencode(root)) + 1 + ID_DIGITS + 1 + len(LONGEST_SOCKET)
-    if longest > MAX_SOCKET_PATH:
-        excess = longest - MAX_SOCKET_PATH
-        raise ConfigError(
-            "root",
-            root,
-            f"the paths of its sockets would be {longest} bytes long; allowed are {MAX_SOCKET_PATH}, "
-            f"so it must be at least {excess} byte{'s' if excess > 1 else ''} shorter",
-        )
+    if problem := problem_with(root):
+        # The default is below the directory for temporary files, which only the environment names.
+        way_out = "" if chosen else "; TMPDIR names the directory that it is in, and --kubernix-root another one"
+        raise ConfigError("root", root, problem + way_out)
     try:
         _make_root(root)
         owner = root.lstat().st_uid

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KubectlError
+from ..texts import shortened
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -220,4 +221,4 @@ def _time(event: Object) -> str:
 
 def _cut(text: object) -> str:
     line = " ".join(str(text).split())
-    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}..."
+    return shortened(line, MOST_CHARACTERS)

@@ -65,7 +65,10 @@ def _create_below(top: Path, name: Path, root: Path) -> None:
         if version(root) == 2:
             _pass_controllers_down(group)
         parent, group = group, group / part
-        group.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            group.mkdir()
+            # Users of a container's own namespace (hostUsers: false) are nobody's here, and must get to their cgroup.
+            group.chmod(0o755)
         if version(root) == 1 and top.name.startswith("cpuset"):
             _copy_cpuset(parent, group)
 

@@ -9,14 +9,36 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .assemble import make_plan
     from .component import Component, ComponentRegistry
-    from .context import ClusterContext, HostFacts
-    from .model import Phase, Plan
+    from .context import ClusterContext, HostFacts, flags
+    from .model import ApiObject, Command, ComponentPlan, Copy, File, Phase, Plan, Probe
 
-__all__ = ["ClusterContext", "Component", "ComponentRegistry", "HostFacts", "Phase", "Plan", "make_plan"]
+__all__ = [
+    "ApiObject",
+    "ClusterContext",
+    "Command",
+    "Component",
+    "ComponentPlan",
+    "ComponentRegistry",
+    "Copy",
+    "File",
+    "HostFacts",
+    "Phase",
+    "Plan",
+    "Probe",
+    "flags",
+    "make_plan",
+]
 
 _HOMES = {
+    "ApiObject": "model",
     "ClusterContext": "context",
+    "Command": "model",
     "Component": "component",
+    "ComponentPlan": "model",
+    "Copy": "model",
+    "File": "model",
+    "Probe": "model",
+    "flags": "context",
     "ComponentRegistry": "component",
     "HostFacts": "context",
     "Phase": "model",

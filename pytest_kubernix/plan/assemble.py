@@ -86,6 +86,9 @@ def make_plan(
         usual = [registry[name].build(ctx) for name in STORE]
         plugins(registry, config)
         ctx = dataclasses.replace(ctx, stock=[registry[name].build(ctx) for name in STORE] == usual)
+    patches = [patch for name in STORE for patch in registry.patches(name, config)]
+    if not all(patch.harmless for patch in patches):
+        ctx = dataclasses.replace(ctx, stock=False, facts=dataclasses.replace(facts, etcd_data=""))
     spaces = []
     if config.nodes:
         spaces = [namespaces.fabric(ctx), *(namespaces.node(ctx, number) for number in ctx.network.nodes)]
@@ -99,7 +102,7 @@ def make_plan(
         admin_kubeconfig=ctx.kubeconfig_path("admin"),
         final=_final_probes(ctx),
         nodes=ctx.network.node_names,
-        stock=ctx.stock,
+        stock=ctx.stock and not patches,
     )
 
 

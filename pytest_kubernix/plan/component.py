@@ -4,11 +4,13 @@ A component says what to run; `boot/` runs it. Adding one is described in CONTRI
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import KubernixError
+from ..config import ClusterConfig, FlagValue
+from ..errors import ConfigError, KubernixError
 from .model import ComponentPlan, Phase
+from .patches import Patch, of_kind
 
 if TYPE_CHECKING:
     from .context import ClusterContext
@@ -37,6 +39,7 @@ class ComponentRegistry:
 
     def __init__(self) -> None:
         self._components: dict[str, Component] = {}
+        self._patches: list[tuple[str, Patch]] = []
 
     def register(self, component: Component) -> None:
         """Add a component.
@@ -59,6 +62,36 @@ class ComponentRegistry:
             raise KubernixError(f"no component {component.name!r} to replace; there are {known}")
         self._components[component.name] = component
 
+    def patch(
+        self,
+        name: str,
+        *,
+        flags: Mapping[str, FlagValue] | None = None,
+        env: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Change single flags or variables of a component, whatever class it has.
+
+        Args:
+            name: The component, such as "kube-apiserver" or "kubelet/node-1"; "kubelet" is every node's.
+            flags: Flag, without its dashes → value; a sequence is the flag once for each; None drops it.
+            env: Variable → value; None drops it.
+
+        Raises:
+            KubernixError: There is no such component.
+        """
+        self._must_exist(name)
+        self._patches.append((name, Patch(flags or {}, env or {})))
+
+    def patches(self, name: str, config: ClusterConfig) -> list[Patch]:
+        """What is to be different of a component, in the order in which it is done: the configuration, then plugins."""
+        configured = [(which, Patch(flags)) for which, flags in config.component_args.items()]
+        return [patch for which, patch in (*configured, *self._patches) if which in {name, of_kind(name)}]
+
+    def _must_exist(self, name: str) -> None:
+        known = dict.fromkeys(known for each in self._components for known in (of_kind(each), each))
+        if name not in known:
+            raise KubernixError(f"no component {name!r} to change; there are {', '.join(known)}")
+
     def __getitem__(self, name: str) -> Component:
         """The component of that name, so that another can wrap it."""
         return self._components[name]
@@ -69,6 +102,12 @@ class ComponentRegistry:
     def __len__(self) -> int:
         return len(self._components)
 
+    def _built(self, component: Component, ctx: ClusterContext) -> ComponentPlan:
+        plan = component.build(ctx)
+        for patch in self.patches(component.name, ctx.config):
+            plan = patch.apply(plan)
+        return plan
+
     def by_phase(self) -> list[tuple[Phase, list[Component]]]:
         """The components grouped by phase, phases in order; empty phases are left out."""
         groups: dict[Phase, list[Component]] = {}
@@ -77,12 +116,18 @@ class ComponentRegistry:
         return sorted(groups.items())
 
     def build(self, ctx: ClusterContext) -> tuple[ComponentPlan, ...]:
-        """Every component's plan, in the order of registration.
+        """Every component's plan, patched, in the order of registration.
 
         Raises:
+            ConfigError: The configuration has arguments for a component that is not there.
             KubernixError: A component's plan contradicts its component, or itself.
         """
-        plans = tuple(component.build(ctx) for component in self)
+        for name in ctx.config.component_args:
+            try:
+                self._must_exist(name)
+            except KubernixError as error:
+                raise ConfigError("component_args", name, error.message) from None
+        plans = tuple(self._built(component, ctx) for component in self)
         phases = {plan.name: plan.phase for plan in plans}
         for component, plan in zip(self, plans, strict=True):
             for other in plan.waits_for or ():

@@ -45,6 +45,7 @@ class HostFacts:
         etcd_data: Directory with prepared data for etcd, or "".
         encryption_key: 32 random bytes, base64; Secrets are encrypted with it.
         proxy_env: HTTP proxy settings of the host, for pulling images.
+        shared: Directories of the host that pods' hostPath volumes shall reach, wherever they are.
         now: The time, with a time zone.
     """
 
@@ -62,6 +63,7 @@ class HostFacts:
     encryption_key: str
     proxy_env: Mapping[str, str]
     now: datetime.datetime
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@ Nothing but one link and its routes is seen on the host, and the kernel removes 
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from ipaddress import IPv4Address
+from pathlib import PurePosixPath
 
 from .context import ClusterContext
 from .model import FABRIC, File, NamespacePlan
@@ -32,6 +35,30 @@ COPIED_ON_WRITE = ("etc", "opt", "srv", "usr", "var")
 
 # Heavy writers go to the node's memory directly: a snapshotter cannot stack on another overlay.
 OWN_DIRECTORIES = ("var/lib/containerd", "var/lib/kubelet", "var/log/pods", "var/log/containers")
+
+
+WHOLE_PROC = "/run/kubernix/proc"
+SHARED = "/run/kubernix/shared"
+
+
+def shared_directories(asked: Iterable[str]) -> list[str]:
+    """Which of these directories of the host must be bound into nodes, so that what pods write there is the host's.
+
+    Those elsewhere are the host's own in any case, and the node needs some for itself.
+
+    Args:
+        asked: Absolute paths of directories that are there.
+    """
+    found: list[str] = []
+    for path in sorted({str(PurePosixPath(path)) for path in asked}):
+        covered = PurePosixPath(path).parts[1:2] and PurePosixPath(path).parts[1] in COPIED_ON_WRITE
+        own = [PurePosixPath("/", each) for each in (*OWN_DIRECTORIES, *COPIED_ON_WRITE, "etc/kubernetes", "etc/cni")]
+        is_or_holds_own = any(each.is_relative_to(path) for each in own)
+        within_own = any(PurePosixPath(path).is_relative_to(f"/{each}") for each in OWN_DIRECTORIES)
+        within_found = any(PurePosixPath(path).is_relative_to(each) for each in found)
+        if covered and not (is_or_holds_own or within_own or within_found):
+            found.append(path)
+    return found
 
 
 def host_link(ctx: ClusterContext) -> str:
@@ -100,6 +127,7 @@ def node(ctx: ClusterContext, number: int) -> NamespacePlan:
     name = network.node_name(number)
     length = network.node_block.prefixlen
     others = [other for other in network.nodes if other != number]
+    shared = shared_directories(ctx.facts.shared)
     setup = [
         "set -e",
         # Network first: the paths of namespaces may lie below a directory that is replaced further down.
@@ -125,15 +153,23 @@ def node(ctx: ClusterContext, number: int) -> NamespacePlan:
             "/run/kubernix/cgroup",
             "/run/kubernix/sysctl",
             NFT_ONLY,
+            WHOLE_PROC,
+            *(f"{SHARED}/{number}" for number in range(len(shared))),
             *(f"/run/kubernix/{kind}/{path}" for path in COPIED_ON_WRITE for kind in ("upper", "work")),
             *(f"/run/kubernix/{path}" for path in OWN_DIRECTORIES),
         ),
         f'ln -s "$(command -v nft)" {NFT_ONLY}',
+        # A second one, with nothing bound over any of it: the kernel lets a container with users of its own
+        # (hostUsers: false) have a /proc only if its node has a whole one.
+        f"mount -t proc proc {WHOLE_PROC}",
         "mount --rbind /sys/fs/cgroup /run/kubernix/cgroup",
         "mount -t sysfs sysfs /sys",
         "mount --rbind /run/kubernix/cgroup /sys/fs/cgroup",
         "umount -R -l /run/kubernix/cgroup",
+        *(f"mount --rbind {shlex.quote(path)} {SHARED}/{number}" for number, path in enumerate(shared)),
         *(_copied_on_write(path) for path in COPIED_ON_WRITE),
+        *(f"mount --rbind {SHARED}/{number} {shlex.quote(path)}" for number, path in enumerate(shared)),
+        *(f"umount -R -l {SHARED}/{number}" for number in range(len(shared))),
         _make_directories(*(f"/{path}" for path in OWN_DIRECTORIES)),
         *(f"mount --bind /run/kubernix/{path} /{path}" for path in OWN_DIRECTORIES),
         *(_sysctl(path, value) for path, value in KUBELET_SYSCTLS.items()),

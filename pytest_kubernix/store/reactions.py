@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from ..errors import KubernixError
 from ..http_requests import AdminApi
+from ..texts import shortened
 from .rules import PREFIX
 
 PAUSE = 0.002
@@ -84,7 +85,7 @@ class Reactions:
             if status in (200, 404):
                 return
             if time.monotonic() > deadline:
-                text = body[:300].decode(errors="replace")
+                text = shortened(body.decode(errors="replace"), 300)
                 raise KubernixError(f"the API server did not catch up with etcd: {path}: HTTP {status}: {text}")
             time.sleep(PAUSE)
 

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": set(),
     "linux": {"logs"},
     "http_requests": set(),
+    "texts": set(),
     # What is wanted, as data.
     "parsing": {"binaries"},
     "options": {"config", "errors", "parsing", "drivers"},
@@ -33,16 +34,16 @@ ALLOWED: dict[str, set[str]] = {
     # What keeps a cluster, and what runs one: neither knows the other.
     "engine": {"errors", "handle", "layout"},
     "guardian": {*BASE, "engine", "linux", "logs", "share"},
-    "boot": {*BASE, "engine", "linux", "logs", "http_requests", "plan"},
+    "boot": {*BASE, "engine", "linux", "logs", "http_requests", "plan", "texts"},
     "binaries": {"errors"},
-    "store": {"errors", "components", "http_requests"},
+    "store": {"errors", "components", "http_requests", "texts"},
     # What tests hold.
     "drivers": {*BASE, "plan", "components", "engine", "linux", "guardian", "boot", "binaries", "share", "store",
                 "http_requests", "access"},
     "controls": {"errors", "handle", "drivers"},
-    "kubectl": {"errors"},
+    "kubectl": {"errors", "texts"},
     "image_archive": {"errors"},
-    "diagnostics": {*BASE, "kubectl", "drivers"},
+    "diagnostics": {*BASE, "kubectl", "drivers", "texts"},
     "cluster": {*BASE, "controls", "kubectl", "image_archive", "access", "drivers", "diagnostics", "store"},
     "hookspecs": {"cluster", "config", "drivers", "plan"},
     "fixtures": {*BASE, "cluster", "kubectl", "drivers", "options", "share", "guardian", "diagnostics"},

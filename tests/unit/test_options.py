@@ -9,7 +9,7 @@ import pytest
 
 from pytest_kubernix import ClusterConfig, ConfigError
 from pytest_kubernix.binaries.pins import DEFAULT_VERSION
-from pytest_kubernix.options import BY_FIELD, OPTIONS, Settings, parse_changes
+from pytest_kubernix.options import BY_FIELD, OPTIONS, SessionOptions, parse_changes
 
 DEFAULTS = {field.name: field.default for field in fields(ClusterConfig) if field.default is not MISSING}
 
@@ -17,9 +17,13 @@ DEFAULTS = {field.name: field.default for field in fields(ClusterConfig) if fiel
 SESSION_DEFAULTS = {"spare": 0, "scope": "session", "keep": "never", "reuse": "", "artifacts": None}
 
 
+# Mappings, which are written in a conftest or a marker.
+WITHOUT_OPTION = {"component_args", "registries"}
+
+
 def test_every_setting_has_an_option() -> None:
     """What ClusterConfig can be told, a user can type; the other options are about sessions."""
-    assert set(BY_FIELD) == {field.name for field in fields(ClusterConfig)} | set(SESSION_DEFAULTS)
+    assert set(BY_FIELD) == {field.name for field in fields(ClusterConfig)} - WITHOUT_OPTION | set(SESSION_DEFAULTS)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.word)
@@ -55,7 +59,7 @@ def test_texts_of_a_marker_are_read_as_options_are() -> None:
 def test_an_error_names_the_option_only_if_it_is_to_blame() -> None:
     """Where a conftest changed the value, the option that the user typed is not accused."""
     config = ClusterConfig(k8s_version="1.36.3", nodes=3)
-    settings = Settings({"nodes": 3}, {"nodes": "--kubernix-nodes=3"}, config)
+    settings = SessionOptions(config, {"nodes": "--kubernix-nodes=3"})
     error = ConfigError("nodes", 3, "allowed is 1")
     assert settings.explain(error, config) == "--kubernix-nodes=3: allowed is 1"
     assert settings.explain(ConfigError("nodes", 4, "allowed is 1"), config.replace(nodes=4)) == "nodes=4: allowed is 1"

@@ -90,6 +90,7 @@ class NativeRecipe:
             layout,
             plain.from_plain(NativeFacts, claimed),
             etcd_data=machine.prepared_data(self._executables).find(),
+            shared=self._options.directories,
         )
         plan = make_plan(
             self._config, facts, register_all, plugins=self._plug if self._options.component_plugins else None

@@ -8,6 +8,8 @@ import datetime
 import os
 import secrets
 import shutil
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ...binaries import Executables, find_executables
@@ -62,7 +64,9 @@ def too_many(config: ClusterConfig) -> KubernixError | None:
     )
 
 
-def host_facts(executables: Executables, layout: Layout, claimed: NativeFacts, *, etcd_data: str) -> HostFacts:
+def host_facts(
+    executables: Executables, layout: Layout, claimed: NativeFacts, *, etcd_data: str, shared: Iterable[Path] = ()
+) -> HostFacts:
     """The machine's side of a plan: what a guardian claimed, and what is found here."""
     return HostFacts(
         cluster_id=layout.cluster_id,
@@ -79,6 +83,7 @@ def host_facts(executables: Executables, layout: Layout, claimed: NativeFacts, *
         encryption_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         proxy_env=proxy_environment(),
         now=datetime.datetime.now(datetime.UTC),
+        shared=tuple(dict.fromkeys(str(path.resolve()) for path in (*shared, Path(tempfile.gettempdir())))),
     )
 
 

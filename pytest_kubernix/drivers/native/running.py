@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,15 +99,31 @@ class NativeCluster(RunningCluster):
         from ...components.containerd import import_argv
 
         loaded: list[str] = []
-        argv = import_argv(self.handle.programs["ctr"], str(Path(archive).resolve()))
+        kept = self._kept(Path(archive))
+        argv = import_argv(self.handle.programs["ctr"], str(kept))
         for node in self.handle.nodes:
-            command = Command(f"image import ({node})", argv, {"PATH": SYSTEM_PATH}, node, LOADING_TIMEOUT)
+            command = Command(f"image import ({node})", argv, {"PATH": SYSTEM_PATH}, node, LOADING_TIMEOUT, again=True)
             result = self._guardian.ask(Run(command), timeout=LOADING_TIMEOUT + ASK_TIMEOUT)
             if result.returncode != 0:
                 raise KubernixError(f"{node} could not load {archive}: {result.stderr.strip()}")
             # ctr's line for each image: "unpacking docker.io/library/app:1 (sha256:…)...done".
             loaded = list(dict.fromkeys(re.findall(r"(?m)^unpacking (\S+) \(", result.stdout)))
         return loaded
+
+    def _kept(self, archive: Path) -> Path:
+        """A copy of an archive that lasts as long as the cluster: a node that comes back loads it again.
+
+        Raises:
+            KubernixError: There is no room for it.
+        """
+        folder = self._guardian.layout.images
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            copy = Path(tempfile.mkdtemp(dir=folder)) / "image.tar"
+            shutil.copyfile(archive, copy)
+        except OSError as error:
+            raise KubernixError(f"{archive} could not be kept for the nodes: {error}") from None
+        return copy
 
     def keep(self) -> None:
         self._settle()
