@@ -136,9 +136,11 @@ def namespace_of(cluster: Cluster, purpose: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def listening(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") -> Iterator[ThreadingHTTPServer]:
-    """An HTTP server in this process, on a port that the kernel chooses."""
-    server = ThreadingHTTPServer((host, 0), handler)
+def listening(
+    handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1", port: int = 0
+) -> Iterator[ThreadingHTTPServer]:
+    """An HTTP server in this process; port 0 is one that the kernel chooses."""
+    server = ThreadingHTTPServer((host, port), handler)
     thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
     thread.start()
     try:
