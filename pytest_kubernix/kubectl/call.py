@@ -8,8 +8,9 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import KubectlError
 
@@ -27,22 +28,28 @@ class KubectlResult:
     Attributes:
         command: The argv that ran.
         returncode: Its exit code.
-        stdout: What it wrote to standard output, read as UTF-8.
-        stderr: What it wrote to standard error, read as UTF-8.
+        stdout: What it wrote to standard output, read as UTF-8; nothing is translated, and what is no UTF-8 is kept as
+            `str.encode(errors="surrogateescape")` understands it.
+        stderr: What it wrote to standard error, read alike.
+        stdout_bytes: What it wrote to standard output, as it was.
     """
 
     command: tuple[str, ...]
     returncode: int
     stdout: str
     stderr: str
+    stdout_bytes: bytes = field(default=b"", repr=False)
 
 
-def run(command: Sequence[str], *, stdin: str | None, limit: float) -> KubectlResult:
+def run(
+    command: Sequence[str], *, stdin: str | bytes | None, limit: float, variables: Mapping[str, str] | None = None
+) -> KubectlResult:
     """Run kubectl to its end, whatever its exit code.
 
     Args:
         command: The argv.
-        stdin: Text for its standard input.
+        stdin: Text or bytes for its standard input.
+        variables: Of its environment, beside the usual ones.
         limit: Seconds that it may take.
 
     Raises:
@@ -54,23 +61,26 @@ def run(command: Sequence[str], *, stdin: str | None, limit: float) -> KubectlRe
         stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        env=environment(),
+        env={**environment(), **(variables or {})},
         # A group of its own, so that ending it ends the plugins that it may have started.
         start_new_session=True,
     ) as process:
         try:
-            stdout, stderr = process.communicate(stdin, timeout=limit)
+            given = stdin.encode(errors="surrogateescape") if isinstance(stdin, str) else stdin
+            stdout, stderr = process.communicate(given, timeout=limit)
         except subprocess.TimeoutExpired:
             end(process)
             stdout, stderr = process.communicate()
             how = f"ran out of time, stopped after {limit:g} s"
-            raise failure(command, None, stderr, stdout, how=how) from None
+            raise failure(command, None, _text(stderr), _text(stdout), how=how) from None
         except BaseException:
             end(process)
             raise
-    return KubectlResult(tuple(command), process.returncode, stdout, stderr)
+    return KubectlResult(tuple(command), process.returncode, _text(stdout), _text(stderr), stdout)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")
 
 
 def seconds(value: object) -> float:
@@ -84,7 +94,7 @@ def seconds(value: object) -> float:
     return float(value)
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: subprocess.Popen[Any]) -> None:
     """End a child and its whole process group at once, and reap it. kubectl has nothing to tidy up."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -7,10 +7,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from . import manifests, waiting
+from . import manifests, serving, waiting
 from .call import KubectlResult, failure
 from .manifests import Manifest
 from .runner import Runner, one_word, selected
@@ -61,7 +62,8 @@ class Kubectl(Runner):
         watched and found by every client. Objects of that kind may stand in the same manifest.
 
         Args:
-            what: A file or directory (a kustomization too), one object, several, or YAML text.
+            what: A file or directory (a kustomization too), a URL, one object, several, or YAML text. Objects are
+                dictionaries, or models of `kubernetes.client`; in a list, None is an empty document.
             namespace: For objects that name none themselves.
             server_side: Whether the API server merges, rather than kubectl.
             wait: Whether to return only once all CRDs among them are served, which takes leave to read them
@@ -70,6 +72,8 @@ class Kubectl(Runner):
 
         Raises:
             FileNotFoundError: There is no such file.
+            TypeError: It is nothing that can be applied.
+            ValueError: There is no object in it.
             KubectlError: The API server refused one, or a CRD was not served in time.
         """
         __tracebackhide__ = True
@@ -77,18 +81,19 @@ class Kubectl(Runner):
         command = ["apply", *args, *(["--server-side"] if server_side else [])]
         limit = CRD_TIMEOUT if timeout is None else timeout
         deadline = time.monotonic() + limit
-        result = self(*command, namespace=namespace, stdin=stdin, check=False, timeout=timeout)
+        run = partial(self.with_default_namespace, *command, namespace=namespace, stdin=stdin, timeout=timeout)
+        result = run(check=False)
         if result.returncode != 0 and "(AlreadyExists)" in result.stderr:
             # Another worker made it between kubectl's look and its own attempt; now there is something to change.
-            result = self(*command, namespace=namespace, stdin=stdin, check=False, timeout=timeout)
+            result = run(check=False)
         crds = waiting.applied_crds(result.stdout) if wait else []
         # kubectl looks for the kinds of all objects before it creates the first of them.
         again = result.returncode != 0 and "no matches for kind" in result.stderr
         if crds and (result.returncode == 0 or again):
             left = limit if timeout is None else max(deadline - time.monotonic(), 0)
-            waiting.wait_until_served(self, crds, timeout=left)
+            serving.wait_until_served(self, crds, timeout=left)
             if again:
-                return self(*command, namespace=namespace, stdin=stdin, timeout=timeout)
+                return run()
         if result.returncode != 0:
             raise failure(result.command, result.returncode, result.stderr, result.stdout)
         return result
@@ -119,9 +124,10 @@ class Kubectl(Runner):
         """
         __tracebackhide__ = True
         one_word(".patch", resource)
-        args = ["patch", resource, f"--type={type}", f"--patch={json.dumps(change)}"]
+        args = ["patch", resource, f"--type={type}", "--patch-file=/dev/stdin"]
         args += [f"--subresource={subresource}"] if subresource else []
-        return self(*args, namespace=namespace, timeout=timeout)
+        # By its input: a command line has a limit.
+        return self(*args, namespace=namespace, stdin=json.dumps(change), timeout=timeout)
 
     def delete(
         self,
@@ -149,7 +155,8 @@ class Kubectl(Runner):
             KubectlError: There is no such object, it may not be deleted, or the time was up.
         """
         __tracebackhide__ = True
-        if isinstance(what, str) and not manifests.is_manifest(what):
+        manifest = not isinstance(what, str) or manifests.is_manifest(what)
+        if isinstance(what, str) and not manifest:
             one_word(".delete", what)
             args: list[str | Path] = [what, *([name] if name else [])]
             stdin = None
@@ -157,7 +164,8 @@ class Kubectl(Runner):
             args, stdin = manifests.arguments(what)
         args += selected(selector)
         flags = [f"--ignore-not-found={str(missing_ok).lower()}", f"--wait={str(wait).lower()}"]
-        return self("delete", *args, *flags, namespace=namespace, stdin=stdin, timeout=timeout)
+        run = self.with_default_namespace if stdin is not None or manifest else self
+        return run("delete", *args, *flags, namespace=namespace, stdin=stdin, timeout=timeout)
 
     def wait(
         self,
@@ -250,7 +258,7 @@ class Kubectl(Runner):
         *command: str,
         namespace: str | None = None,
         container: str | None = None,
-        stdin: str | None = None,
+        stdin: str | bytes | None = None,
         check: bool = True,
         timeout: float | None = None,
     ) -> KubectlResult:
@@ -261,7 +269,7 @@ class Kubectl(Runner):
             command: The argv to run; no shell is added.
             namespace: Where the pod is.
             container: Which container; None is the default one.
-            stdin: Text for the command's standard input.
+            stdin: Text or bytes for the command's standard input.
             check: Whether a failing exit code (kubectl hands on the command's own) is an error.
             timeout: Limit in seconds.
         """

@@ -24,6 +24,9 @@ MOST_OBJECTS, MOST_LINES, MOST_EVENTS, MOST_CHARACTERS = 5, 10, 8, 300
 # What makes pods by a selector, and reports their troubles elsewhere.
 _WORKLOADS = {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"}
 _SCALED = {"Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"}
+# What they make for kinds that say nothing of how.
+_MADE_BY_CONTROLLERS = "deployments,statefulsets,daemonsets,replicasets,jobs,pods"
+_CHILDLESS = {"ConfigMap", "Secret", "Service", "PersistentVolumeClaim", "ServiceAccount", "Event", "Endpoints"}
 _PULLS = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"}
 _OPERATORS = {
     "In": "{key} in ({values})",
@@ -90,10 +93,14 @@ def _look(reader: _Reader, resource: str, failed: str, selector: str | None) -> 
     for each in objects[:MOST_OBJECTS]:
         yield from object_lines(each)
         concerned.add(_identity(each))
-        for child in _children(reader, each):
+        children = [each] if each["kind"] == "Pod" else _children(reader, each)
+        for child in children:
             concerned.add(_identity(child))
-            if child["kind"] == "Pod" and not _is_ready(child):
+            if child["kind"] == "Pod" and child is not each and not _is_ready(child):
                 yield from object_lines(child)
+        for claim in _claims(reader, children):
+            concerned.add(_identity(claim))
+            yield from object_lines(claim)
     if len(objects) > MOST_OBJECTS:
         yield f"... and {len(objects) - MOST_OBJECTS} more"
     # Events of what belongs to no namespace are in "default".
@@ -102,14 +109,42 @@ def _look(reader: _Reader, resource: str, failed: str, selector: str | None) -> 
 
 
 def _children(reader: _Reader, item: Object) -> list[Object]:
-    """The ReplicaSets and pods of a workload: pods that wait, and the reason why there are none."""
-    selector = _selector(item) if item["kind"] in _WORKLOADS else ""
-    if not selector:
+    """What an object has made, down to its pods: those that wait, and the reason why there are none."""
+    namespace = item["metadata"].get("namespace")
+    if selector := _selector(item) if item["kind"] in _WORKLOADS else "":
+        found = reader.get("replicasets,pods", f"--selector={selector}", namespace=namespace)
+    elif namespace and item["kind"] not in _CHILDLESS:
+        found = _owned(item, reader.get(_MADE_BY_CONTROLLERS, namespace=namespace))
+    else:
         return []
-    found = reader.get("replicasets,pods", f"--selector={selector}", namespace=item["metadata"].get("namespace"))
     pods = [each for each in found if each["kind"] == "Pod"]
     waiting = sorted(pods, key=_is_ready)[:MOST_OBJECTS]
     return [*(each for each in found if each["kind"] != "Pod"), *waiting]
+
+
+def _owned(item: Object, there: Sequence[Object]) -> list[Object]:
+    """Those that an object owns, and what they own."""
+    owners = {item["metadata"].get("uid")}
+    found: list[Object] = []
+    while more := [
+        each
+        for each in there
+        if each not in found and owners & {one["uid"] for one in each["metadata"].get("ownerReferences") or []}
+    ]:
+        found += more
+        owners |= {each["metadata"].get("uid") for each in more}
+    return found
+
+
+def _claims(reader: _Reader, pods: Sequence[Object]) -> list[Object]:
+    """The claims that pods wait for."""
+    found: list[Object] = []
+    for pod in [each for each in pods if each["kind"] == "Pod" and not _is_ready(each)][:MOST_OBJECTS]:
+        volumes = (pod.get("spec") or {}).get("volumes") or []
+        names = [each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each]
+        there = reader.get("persistentvolumeclaims", *names, namespace=pod["metadata"]["namespace"]) if names else []
+        found += [claim for claim in there if (claim.get("status") or {}).get("phase") != "Bound"]
+    return found
 
 
 def object_lines(item: Object) -> list[str]:

@@ -65,8 +65,11 @@ class Forward(AbstractContextManager[int]):
             self._stop()
             raise
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         __tracebackhide__ = True
+        if error and (said := self._complaints()):
+            # A pod that was replaced is only a closed connection to the client of the port.
+            error.add_note(f"kubectl port-forward said:\n{said}")
         self._stop()
 
     def _local_port(self, lines: queue.SimpleQueue[str | None]) -> int:

@@ -1,25 +1,32 @@
-"""What `kubectl apply` and `kubectl delete` take: files, objects, or YAML text, as arguments and input.
+"""What `kubectl apply` and `kubectl delete` take: files, URLs, objects, or YAML text, as arguments and input.
 A text may be any of these, so the rules that tell them apart are here, in one place."""
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-# A file, a directory, one object, several, or YAML text.
-Manifest: TypeAlias = "Path | str | Mapping[str, Any] | Sequence[Mapping[str, Any]]"
+# A file, a directory, a URL, one object, several, or YAML text. Objects are mappings, or models of the official client.
+Manifest: TypeAlias = "Path | str | Mapping[str, Any] | Iterable[Any] | Any"
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+ALLOWED = "allowed are a path, a URL, YAML text, an object as a dict or a model of kubernetes.client, or a list of such"
 
 
 def is_manifest(text: str) -> bool:
-    """Whether a text is a manifest, or the path of one; otherwise it names a resource.
+    """Whether a text is a manifest, or the path or URL of one; otherwise it names a resource.
 
     A directory's path is known by its slash: its name alone may be that of a kind.
     """
-    return _is_content(text) or text.endswith((".yaml", ".yml", ".json", "/")) or text.startswith(("/", "./", "../"))
+    return (
+        _is_content(text)
+        or _is_url(text)
+        or text.endswith((".yaml", ".yml", ".json", "/"))
+        or text.startswith(("/", "./", "../"))
+    )
 
 
 def arguments(what: Manifest) -> tuple[list[str | Path], str | None]:
@@ -27,13 +34,19 @@ def arguments(what: Manifest) -> tuple[list[str | Path], str | None]:
 
     Raises:
         FileNotFoundError: There is no such file.
+        TypeError: It is none of what is allowed, or holds something that JSON can't.
+        ValueError: There is no object in it.
     """
-    if isinstance(what, Mapping):
-        return ["--filename=-"], json.dumps(what)
     if not isinstance(what, (str, Path)):
-        return ["--filename=-"], json.dumps({"apiVersion": "v1", "kind": "List", "items": list(what)})
-    if isinstance(what, str) and _is_content(what):
-        return ["--filename=-"], what
+        return ["--filename=-"], _objects(what)
+    if isinstance(what, str):
+        if not what.strip():
+            # As a path, it would be the current directory, and all that lies there.
+            raise ValueError(f"{what!r}: no objects passed: an empty text has none; {ALLOWED}")
+        if _is_url(what):
+            return [f"--filename={what}"], None
+        if _is_content(what):
+            return ["--filename=-"], what
     path = Path(what)
     if not path.exists():
         raise FileNotFoundError(f"no manifest at {path} (relative paths start from {Path.cwd()})")
@@ -42,4 +55,48 @@ def arguments(what: Manifest) -> tuple[list[str | Path], str | None]:
 
 
 def _is_content(text: str) -> bool:
-    return "\n" in text or ": " in text or text.lstrip().startswith("{")
+    return not text.strip() or "\n" in text or ": " in text or text.lstrip().startswith(("{", "#", "---"))
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("https://", "http://"))
+
+
+def _objects(what: object) -> str:
+    """Objects as JSON."""
+    if isinstance(what, Mapping) or _is_model(what):
+        return json.dumps(_plain(what), default=_default)
+    if not isinstance(what, Iterable):
+        raise TypeError(f"{what!r}: {ALLOWED}")
+    # What yaml.safe_load_all makes of an empty document.
+    items = [_plain(item) for item in what if item is not None]
+    if not items:
+        raise ValueError(f"{what!r}: no objects passed; {ALLOWED}")
+    for item in items:
+        if not isinstance(item, Mapping):
+            raise TypeError(f"{item!r} in a list: {ALLOWED}")
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=_default)
+
+
+def _is_model(what: object) -> bool:
+    """Whether it is a model of the official client, such as V1Pod."""
+    return hasattr(what, "openapi_types") and hasattr(what, "attribute_map")
+
+
+def _plain(what: Any) -> Any:
+    if _is_model(what):
+        from kubernetes.client import ApiClient
+
+        return ApiClient().sanitize_for_serialization(what)
+    return what
+
+
+def _default(value: object) -> object:
+    """What JSON does not know by itself: YAML makes dates of texts that look like one, and the API wants texts."""
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat().replace("+00:00", "Z")
+    if _is_model(value):
+        return _plain(value)
+    if isinstance(value, (tuple, set, frozenset)):
+        return list(value)
+    raise TypeError(f"{value!r} ({type(value).__name__}) in an object: allowed is what JSON holds, and dates")

@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from .call import KubectlResult, failure, run, seconds
 
@@ -66,7 +70,7 @@ class Runner:
         self,
         *args: str | Path,
         namespace: str | None = None,
-        stdin: str | None = None,
+        stdin: str | bytes | None = None,
         check: bool = True,
         timeout: float | None = None,
     ) -> KubectlResult:
@@ -76,7 +80,7 @@ class Runner:
             args: What one would type after `kubectl`.
             namespace: The namespace to act in; None is the one that this object is bound to, if any, or
                 else the kubeconfig's, which is "default".
-            stdin: Text for its standard input.
+            stdin: Text or bytes for its standard input.
             check: Whether a failing exit code is an error.
             timeout: Limit in seconds; None is the limit that this object was made with.
 
@@ -97,12 +101,60 @@ class Runner:
             raise failure(result.command, result.returncode, result.stderr, result.stdout)
         return result
 
+    def with_default_namespace(
+        self,
+        *args: str | Path,
+        namespace: str | None,
+        stdin: str | bytes | None,
+        check: bool = True,
+        timeout: float | None = None,
+    ) -> KubectlResult:
+        """Run kubectl so that objects that name a namespace keep it, and others get this one.
+
+        With the flag, kubectl refuses objects of other namespaces; as the context's, it is only the default.
+        Arguments, and errors, as for a call.
+        """
+        __tracebackhide__ = True
+        where = self.namespace if namespace is None else namespace
+        if not where:
+            return self(*args, stdin=stdin, check=check, timeout=timeout)
+        with tempfile.NamedTemporaryFile("w", prefix="kubernix-context-", suffix=".json", encoding="utf-8") as context:
+            json.dump(_context(self.kubeconfig, where), context)
+            context.flush()
+            # Of two files, the first to name a context wins; all else is in the second.
+            variables = {"KUBECONFIG": os.pathsep.join([context.name, str(self.kubeconfig)])}
+            command = [str(self.executable), *([f"--cache-dir={self._cache_dir}"] if self._cache_dir else [])]
+            limit = seconds(self.timeout if timeout is None else timeout)
+            result = run([*command, *map(str, args)], stdin=stdin, limit=limit, variables=variables)
+        # As one would type it.
+        result = dataclasses.replace(result, command=tuple(self._command(args, namespace)))
+        if check and result.returncode != 0:
+            raise failure(result.command, result.returncode, result.stderr, result.stdout)
+        return result
+
     def _command(self, args: Sequence[str | Path], namespace: str | None) -> list[str]:
         where = self.namespace if namespace is None else namespace
         command = [str(self.executable), f"--kubeconfig={self.kubeconfig}"]
         command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
         command += [f"--namespace={where}"] if where else []
         return [*command, *map(str, args)]
+
+
+def _context(kubeconfig: Path, namespace: str) -> dict[str, Any]:
+    """A kubeconfig that has only the current context of another one, with this namespace."""
+    text = kubeconfig.read_text(encoding="utf-8")
+    try:
+        config = json.loads(text)
+    except ValueError:
+        import yaml
+
+        config = yaml.safe_load(text)
+    name = config.get("current-context", "")
+    context: dict[str, Any] = next(
+        (each["context"] for each in config.get("contexts") or [] if each["name"] == name), {}
+    )
+    changed = {"name": name, "context": {**context, "namespace": namespace}}
+    return {"apiVersion": "v1", "kind": "Config", "contexts": [changed], "current-context": name}
 
 
 def one_word(method: str, word: str | Path) -> None:

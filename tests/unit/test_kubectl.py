@@ -3,6 +3,7 @@ What kubectl itself does is tested in tests/integration."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import select
@@ -19,7 +20,8 @@ from pytest_kubernix import Kubectl, KubectlError
 STUB = f"""#!{sys.executable}
 import json, os, sys
 stdin = "" if sys.stdin is None else sys.stdin.read()
-print(json.dumps(dict(argv=sys.argv[1:], env=dict(os.environ), stdin=stdin)))
+given = [open(path).read() for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+print(json.dumps(dict(argv=sys.argv[1:], env=dict(os.environ), stdin=stdin, kubeconfigs=given)))
 """
 
 
@@ -131,9 +133,67 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
 )
 def test_objects_are_applied_through_standard_input(kubectl: Kubectl, manifest: object, stdin: object) -> None:
     """An object, a list of them or text needs no file."""
-    result = kubectl.apply(manifest, namespace="here")  # type: ignore[arg-type]
-    assert argv(kubectl, result.stdout) == ["--namespace=here", "apply", "--filename=-"]
-    assert json.loads(json.loads(result.stdout)["stdin"]) == stdin
+    user = {"name": "ctx", "context": {"cluster": "c", "user": "u"}}
+    kubectl.kubeconfig.write_text(json.dumps({"current-context": "ctx", "contexts": [user]}))
+    result = kubectl.apply(manifest, namespace="here")
+    seen = json.loads(result.stdout)
+    assert seen["argv"] == ["apply", "--filename=-"]
+    assert json.loads(seen["stdin"]) == stdin
+    # As the default alone: with the flag, kubectl refuses objects of other namespaces.
+    context, whole = (json.loads(text) for text in seen["kubeconfigs"])
+    assert context["contexts"] == [{"name": "ctx", "context": {"cluster": "c", "user": "u", "namespace": "here"}}]
+    assert whole["contexts"] == [user]
+    assert result.command[1:] == (f"--kubeconfig={kubectl.kubeconfig}", "--namespace=here", "apply", "--filename=-")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "\n\n", [], [None], ()])
+def test_nothing_is_not_the_current_directory(kubectl: Kubectl, nothing: object) -> None:
+    """A chart that rendered to nothing is an error, and never all manifests that lie around."""
+    for call in (kubectl.apply, kubectl.delete):
+        with pytest.raises(ValueError, match=r"no objects passed.*allowed are a path, a URL, YAML text"):
+            call(nothing)
+
+
+def test_what_yaml_and_the_official_client_make_is_applied(kubectl: Kubectl) -> None:
+    """Empty documents are left out, dates become text, and models of kubernetes.client are objects."""
+    from kubernetes.client import V1ConfigMap, V1ObjectMeta
+
+    day = datetime.date(2026, 1, 2)
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    model = V1ConfigMap(kind="ConfigMap", metadata=V1ObjectMeta(name="m", creation_timestamp=moment))
+    seen = json.loads(kubectl.apply([None, {"kind": "A", "spec": {"day": day, "at": moment}}, None, model]).stdout)
+    assert json.loads(seen["stdin"])["items"] == [
+        {"kind": "A", "spec": {"day": "2026-01-02", "at": "2026-01-02T03:04:05Z"}},
+        {"kind": "ConfigMap", "metadata": {"name": "m", "creationTimestamp": "2026-01-02T03:04:05+00:00"}},
+    ]
+    assert json.loads(json.loads(kubectl.apply(model).stdout)["stdin"])["metadata"]["name"] == "m"
+
+
+def test_what_can_not_be_applied_is_named(kubectl: Kubectl) -> None:
+    """A value that is no object, or that JSON can't hold, is an error that says what is allowed."""
+    for wrong in (7, [7], [{"kind": "A"}, "text"]):
+        with pytest.raises(TypeError, match="allowed are a path, a URL"):
+            kubectl.apply(wrong)
+    with pytest.raises(TypeError, match=r"object at .* in an object: allowed is what JSON holds, and dates"):
+        kubectl.apply({"kind": "A", "spec": object()})
+
+
+def test_urls_are_left_to_kubectl(kubectl: Kubectl) -> None:
+    """A URL is no path, for both."""
+    url = "https://example.test/install.yaml"
+    assert argv(kubectl, kubectl.apply(url).stdout) == ["apply", f"--filename={url}"]
+    assert argv(kubectl, kubectl.delete(url).stdout)[:2] == ["delete", f"--filename={url}"]
+
+
+def test_what_goes_through_is_unchanged(tmp_path: Path) -> None:
+    """Bytes and line ends of a command in a pod are what they were, both ways, as text and as bytes."""
+    kubectl = Kubectl(executable(tmp_path / "kubectl", "#!/bin/sh\nexec cat\n"), tmp_path / "kubeconfig")
+    data = b"a\r\nb\rc\n\x80\xff\xc3\xa4"
+    for given in (data, data.decode(errors="surrogateescape")):
+        result = kubectl.exec("pod", "cat", stdin=given)
+        assert result.stdout_bytes == data
+        assert result.stdout == "a\r\nb\rc\n\udc80\udcff\xe4"
+        assert result.stdout.encode(errors="surrogateescape") == data
 
 
 def test_yaml_text_is_applied_as_it_is(kubectl: Kubectl) -> None:
@@ -201,6 +261,7 @@ def test_words_are_arguments(kubectl: Kubectl) -> None:
         "delete": ["pod web"],
         "logs": ["web -f"],
         "exec": ["web", "cat /etc/hosts"],
+        "wait": ["deployment web", "create"],
     }
     for method, words in calls.items():
         with pytest.raises(ValueError, match=rf"^\.{method}.*: each word is an argument of its own: "):
@@ -240,10 +301,12 @@ def test_bound_to_a_namespace(kubectl: Kubectl, tmp_path: Path) -> None:
 def test_a_patch_is_what_one_would_write(kubectl: Kubectl) -> None:
     """A dict merges, a list of operations is a JSON patch, and a subresource is another thing to change."""
     merged = kubectl.patch("website/home", {"spec": {"text": None}})
-    assert argv(kubectl, merged.stdout) == ["patch", "website/home", "--type=merge", '--patch={"spec": {"text": null}}']
+    assert argv(kubectl, merged.stdout) == ["patch", "website/home", "--type=merge", "--patch-file=/dev/stdin"]
+    assert json.loads(json.loads(merged.stdout)["stdin"]) == {"spec": {"text": None}}
     operations = [{"op": "remove", "path": "/spec/text"}]
-    listed = argv(kubectl, kubectl.patch("website/home", operations, type="json", subresource="status").stdout)
-    assert listed[2:] == ["--type=json", f"--patch={json.dumps(operations)}", "--subresource=status"]
+    listed = kubectl.patch("website/home", operations, type="json", subresource="status").stdout
+    assert argv(kubectl, listed)[2:] == ["--type=json", "--patch-file=/dev/stdin", "--subresource=status"]
+    assert json.loads(json.loads(listed)["stdin"]) == operations
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_kubernix import Kubectl, KubectlError
+from pytest_kubernix.access.kubeconfig import render
 
 from .test_kubectl import executable
 
@@ -83,31 +88,120 @@ def asked(folder: Path, pattern: str) -> int:
 
 CRD = "websites.example.test"
 APPLIED = f"namespace/a unchanged\ncustomresourcedefinition.apiextensions.k8s.io/{CRD} created\n"
-NAMES: dict[str, Any] = {"plural": "websites"}
-SPEC = {
-    "group": "example.test",
-    "names": NAMES,
-    "versions": [{"name": "v1", "served": True}, {"name": "v0", "served": False}],
+VERSIONS = [{"name": "v1", "served": True}, {"name": "v0", "served": False}]
+SPEC: dict[str, Any] = {"group": "example.test", "names": {"plural": "websites"}, "versions": VERSIONS}
+STATUS = {"conditions": [{"type": "Established", "status": "True"}]}
+DEFINITION = {"metadata": {"name": CRD}, "spec": SPEC, "status": STATUS}
+RESOURCES = [{"version": "v1", "resources": [{"resource": "websites"}]}]
+GROUPS = {"items": [{"metadata": {"name": "example.test"}, "versions": RESOURCES}]}
+EARLY = (404, {"message": "the server could not find the requested resource"})
+BUSY = (429, {"message": "storage is (re)initializing"})
+LIST = "/apis/example.test/v1/websites?resourceVersion=0"
+Said = list[tuple[int, dict[str, Any]]]
+SERVED: dict[str, Said] = {
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions": [(200, {**DEFINITION, "status": {}}), (200, DEFINITION)],
+    "/apis?": [(200, {"items": []}), (200, GROUPS)],
+    LIST: [EARLY, BUSY, (200, {})],
 }
-GROUPS = {"groups": [{"versions": [{"groupVersion": "example.test/v1"}]}]}
-EARLY = (1, "", "Error from server (NotFound): the server could not find the requested resource")
-BUSY = (1, "", "Error from server (TooManyRequests): storage is (re)initializing")
-SERVED: Rules = [
-    ("wait crd/", [(0, "", "")]),
-    ("get crd", [(0, json.dumps({"kind": "CustomResourceDefinition", "spec": SPEC}), "")]),
-    ("--raw=/apis/example.test/v1/websites?", [EARLY, BUSY, (0, "{}", "")]),
-    ("--raw=/apis", [(0, '{"groups": []}', ""), (0, json.dumps(GROUPS), "")]),
-    ("get websites.v1.example.test", [(1, "", "error: the server doesn't have a resource type"), (0, "", "")]),
-]
+
+
+class ApiServer:
+    """Answers a GET by the first path that it begins with, the last answer of each for ever.
+
+    Attributes:
+        asked: What was asked for.
+    """
+
+    def __init__(self, said: dict[str, Said]) -> None:
+        self._said = {path: list(answers) for path, answers in said.items()}
+        self._lock = threading.Lock()
+        self.asked: list[str] = []
+
+    def answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        with self._lock:
+            self.asked.append(path)
+            wanted = path if "?" in path else f"{path}?"
+            answers = next(answers for begin, answers in self._said.items() if wanted.startswith(begin))
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+@contextlib.contextmanager
+def serving(folder: Path, said: dict[str, Said], rules: Rules) -> Iterator[tuple[Kubectl, ApiServer]]:
+    """A kubectl with a kubeconfig whose API server says these things."""
+    api = ApiServer(said)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = api.answer(self.path)
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            if status == 429:
+                self.send_header("Retry-After", "1")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    (folder / "kubeconfig").write_text(render(server=url, ca_pem="", user="me", token="t"))
+    try:
+        yield answering(folder, rules), api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_an_applied_crd_is_served(tmp_path: Path) -> None:
-    """apply returns once the group, the list and kubectl's own discovery all answer for every served version."""
-    kubectl = answering(tmp_path, [("apply", [(0, APPLIED, "")]), *SERVED])
-    assert kubectl.apply("crd.yaml: text").stdout.strip() == APPLIED.strip()
-    assert asked(tmp_path, "--raw=/apis/example.test/v1/websites?resourceVersion=0&labelSelector=") == 4
-    assert asked(tmp_path, "get websites.v1.example.test") == 2
-    assert asked(tmp_path, "/v0/") == 0
+    """apply returns once the kind is established, in discovery, and answers a list, for every served version."""
+    with serving(tmp_path, SERVED, [("apply", [(0, APPLIED, "")])]) as (kubectl, api):
+        assert kubectl.apply("crd.yaml: text").stdout.strip() == APPLIED.strip()
+    assert len([path for path in api.asked if path.startswith(LIST)]) == 3
+    assert not [path for path in api.asked if "/v0/" in path]
+
+
+def test_many_crds_wait_for_no_other(tmp_path: Path) -> None:
+    """A kind that asks to be asked again in a second is asked again soon, beside all others."""
+    names = [f"k{number}.example.test" for number in range(40)]
+    said: dict[str, Said] = {}
+    definitions, resources = [], []
+    for name in names:
+        plural = name.partition(".")[0]
+        spec = {**SPEC, "names": {"plural": plural}}
+        definitions.append({"metadata": {"name": name}, "spec": spec, "status": STATUS})
+        resources.append({"resource": plural})
+        said[f"/apis/example.test/v1/{plural}?"] = [BUSY, (200, {})]
+    groups = {
+        "items": [{"metadata": {"name": "example.test"}, "versions": [{"version": "v1", "resources": resources}]}]
+    }
+    said |= {"/apis/apiextensions.k8s.io/v1/custom": [(200, {"items": definitions})], "/apis?": [(200, groups)]}
+    applied = "\n".join(f"customresourcedefinition.apiextensions.k8s.io/{name} created" for name in names)
+    with serving(tmp_path, said, [("apply", [(0, applied, "")])]) as (kubectl, api):
+        kubectl.apply("many: crds", timeout=20)
+    assert len([path for path in api.asked if path.startswith("/apis/example.test/v1/")]) == 80
+    # Once for each round, not for each kind.
+    assert len([path for path in api.asked if path.startswith("/apis/apiextensions")]) == 2
+
+
+def test_a_conversion_webhook_is_not_waited_for(tmp_path: Path) -> None:
+    """A kind of which only the conversion webhook is missing is served: the test may be about to start that."""
+    definition = {**DEFINITION, "spec": {**SPEC, "conversion": {"strategy": "Webhook"}}}
+    failing = (500, {"message": 'conversion webhook for example.test/v1 failed: Post "https://x": refused'})
+    said: dict[str, Said] = {
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions": [(200, definition)],
+        "/apis?": [(200, GROUPS)],
+        LIST: [BUSY],
+        "/apis/example.test/v1/websites?limit=1": [failing],
+    }
+    with serving(tmp_path, said, [("apply", [(0, APPLIED, "")])]) as (kubectl, api):
+        kubectl.apply("crd: text", timeout=20)
+    assert len([path for path in api.asked if path.startswith(LIST)]) == 1
 
 
 def test_nothing_is_asked_without_a_crd(tmp_path: Path) -> None:
@@ -122,8 +216,8 @@ def test_a_crd_and_its_objects_are_one_manifest(tmp_path: Path) -> None:
     """kubectl refuses an object whose kind the same manifest brings; once that is served, it is applied again."""
     refused = (1, APPLIED, 'error: no matches for kind "Website" in version "example.test/v1"')
     applied = f"customresourcedefinition.apiextensions.k8s.io/{CRD} unchanged\nwebsite/home created"
-    kubectl = answering(tmp_path, [("apply", [refused, (0, applied, "")]), *SERVED])
-    assert "website/home created" in kubectl.apply("both: of them").stdout
+    with serving(tmp_path, SERVED, [("apply", [refused, (0, applied, "")])]) as (kubectl, _):
+        assert "website/home created" in kubectl.apply("both: of them").stdout
     assert asked(tmp_path, "apply") == 2
 
 
@@ -154,14 +248,27 @@ def test_another_failure_is_told_at_once(tmp_path: Path) -> None:
     assert asked(tmp_path, "") == 1
 
 
-@pytest.mark.parametrize(
-    ("answer", "timeout"),
-    [(BUSY, 2.0), ((1, "", "Error from server (Forbidden): websites is forbidden"), 20.0)],
-)
-def test_a_crd_that_is_never_served(tmp_path: Path, answer: tuple[int, str, str], timeout: float) -> None:
-    """It has a limit, and who may not look is told so at once; the answer is in the error."""
-    found: Rules = [("--raw=/apis/example.test", [answer]), ("--raw=/apis", [(0, json.dumps(GROUPS), "")])]
-    rules: Rules = [("apply", [(0, APPLIED, "")]), *found, *SERVED]
-    with pytest.raises(KubectlError, match=r"not served .* s after it was applied: Error from server \(") as raised:
-        answering(tmp_path, rules).apply("crd: text", timeout=timeout)
-    assert raised.value.stderr.strip() == answer[2]
+@pytest.mark.parametrize(("answer", "timeout"), [(BUSY, 1.0), ((403, {"message": "websites is forbidden"}), 20.0)])
+def test_a_crd_that_is_never_served(tmp_path: Path, answer: tuple[int, dict[str, Any]], timeout: float) -> None:
+    """It has a limit, and a user that may not look is told so at once; the answer is in the error."""
+    said = {**SERVED, LIST: [answer]}
+    words = answer[1]["message"]
+    with (
+        serving(tmp_path, said, [("apply", [(0, APPLIED, "")])]) as (kubectl, _),
+        pytest.raises(KubectlError, match=rf"crd/{CRD} was not served .* s after it was applied: ") as raised,
+    ):
+        kubectl.apply("crd: text", timeout=timeout)
+    assert raised.value.stderr.strip() == words
+    assert words in str(raised.value)
+
+
+def test_a_crd_that_is_never_established(tmp_path: Path) -> None:
+    """kubectl's own words say what is wrong with it."""
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    said: dict[str, Said] = {**SERVED, definitions: [(200, {**DEFINITION, "status": {}})]}
+    rules: Rules = [("apply", [(0, APPLIED, "")]), ("wait crd/", [(1, "", "error: timed out")]), ("get", [(0, "", "")])]
+    with (
+        serving(tmp_path, said, rules) as (kubectl, _),
+        pytest.raises(KubectlError, match=r"kubectl wait crd/websites\.example\.test"),
+    ):
+        kubectl.apply("crd: text", timeout=0.5)
