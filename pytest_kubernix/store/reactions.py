@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from ..errors import KubernixError
 from ..http_requests import AdminApi
 from ..texts import shortened
 from .rules import PREFIX
@@ -31,6 +30,8 @@ ALIASES = {
 }
 # Makes its ConfigMap anew in a namespace that is gone, and is refused by admission, which thinks for 50 ms first.
 REFUSED_ANYWAY = "root_ca_cert_publisher"
+# What the API server says of an object whose version a webhook would have to change.
+CONVERSION = b"conversion webhook"
 NOT_SERVED = {"events", "masterleases", "peerserverleases", "ranges"}
 
 _ADDED = re.compile(r'^workqueue_adds_total\{name="([^"]*)"\} (\S+)', re.MULTILINE)
@@ -52,26 +53,30 @@ class Reactions:
         self._controllers = controllers
         self._paths: dict[str, str] = {}
 
-    def await_caches(self, written: Mapping[bytes, int], custom: Callable[[str], str]) -> None:
-        """Return once the API server serves what was written.
+    def await_caches(self, written: Mapping[bytes, int], custom: Callable[[str], str]) -> list[str]:
+        """Return once the API server serves what was written, or can't be seen to.
+
+        Never raises: what is left to be written must not wait for one kind that can't be read.
 
         Args:
             written: Key → the revision that its last write made.
             custom: Tells the API path of a custom resource ("example.com/widgets"), or "".
 
-        Raises:
-            KubernixError: It did not catch up.
+        Returns:
+            What it did not confirm, a line each.
         """
         newest: dict[str, int] = {}
         for key, revision in written.items():
             name = resource(key)
             newest[name] = max(revision, newest.get(name, 0))
+        unsure = []
         for name, revision in newest.items():
             path = self._paths.get(ALIASES.get(name, name)) or custom(name)
-            if path and name not in NOT_SERVED:
-                self._await_cache(path, revision)
+            if path and name not in NOT_SERVED and (problem := self._await_cache(path, revision)):
+                unsure.append(problem)
+        return unsure
 
-    def _await_cache(self, path: str, revision: int) -> None:
+    def _await_cache(self, path: str, revision: int) -> str:
         query = {
             "resourceVersion": revision,
             "resourceVersionMatch": "NotOlderThan",
@@ -81,34 +86,43 @@ class Reactions:
         deadline = time.monotonic() + FRESH_TIMEOUT
         while True:
             status, body = self._get(f"{path}?{urlencode(query)}")
-            # 404: its CRD is not served (any more).
-            if status in (200, 404):
-                return
+            # 404: its CRD is not served (any more). A webhook that does not run tells nothing of the cache.
+            if status in (200, 404) or CONVERSION in body:
+                return ""
             if time.monotonic() > deadline:
                 text = shortened(body.decode(errors="replace"), 300)
-                raise KubernixError(f"the API server did not catch up with etcd: {path}: HTTP {status}: {text}")
+                return f"it did not catch up with etcd: {path}: HTTP {status}: {text}"
             time.sleep(PAUSE)
 
-    def await_crds(self, served: Mapping[tuple[str, str], bool]) -> None:
-        """Return once custom resources are served, or are not, and discovery says the same.
+    def await_crds(self, served: Mapping[tuple[str, str], bool]) -> list[str]:
+        """Return once custom resources are served, or are not, and discovery says the same; or can't be seen to.
 
         Args:
             served: (group, plural) → whether it shall be served.
 
-        Raises:
-            KubernixError: The API server did not get there.
+        Returns:
+            What the API server did not confirm, a line each.
         """
         deadline = time.monotonic() + FRESH_TIMEOUT
         while wrong := [name for name, shall in served.items() if (self._version_of(*name) is not None) != shall]:
             if time.monotonic() > deadline:
                 names = ", ".join(f"{plural}.{group}" for group, plural in wrong)
-                raise KubernixError(f"the API server did not follow a change of CustomResourceDefinitions: {names}")
+                return [f"it did not follow a change of CustomResourceDefinitions: {names}"]
             time.sleep(PAUSE)
-        for (group, plural), shall in served.items():
-            while shall and self._get(f"/apis/{group}/{self._version_of(group, plural)}/{plural}?limit=1")[0] != 200:
-                if time.monotonic() > deadline:
-                    raise KubernixError(f"the API server does not serve {plural}.{group} again")
-                time.sleep(PAUSE)
+        return [
+            f"it does not serve {plural}.{group} again"
+            for (group, plural), shall in served.items()
+            if shall and not self._is_listed(group, plural, deadline)
+        ]
+
+    def _is_listed(self, group: str, plural: str, deadline: float) -> bool:
+        while True:
+            status, body = self._get(f"/apis/{group}/{self._version_of(group, plural)}/{plural}?limit=1")
+            if status == 200 or CONVERSION in body:
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PAUSE)
 
     def _version_of(self, group: str, plural: str) -> str | None:
         """A version in which a custom resource is served, by the discovery of its group."""
@@ -175,10 +189,11 @@ class Reactions:
         self._api.close()
 
     def _get(self, path: str) -> tuple[int, bytes]:
+        """Status and body; 0 and the reason where there was no answer in time, which a later question may have."""
         try:
             return self._api.request("GET", path)
         except (OSError, http.client.HTTPException) as error:
-            raise KubernixError(f"the API server did not answer: {error}") from error
+            return 0, f"no answer: {type(error).__name__}: {error}".encode()
 
 
 def resource(key: bytes) -> str:
