@@ -221,12 +221,16 @@ def _tell_trouble(there: Sequence[RunningInfo]) -> None:
 
 
 def _gc(arguments: argparse.Namespace) -> int:
+    from .binaries.cache import Cache
     from .guardian.listing import running
     from .guardian.sweep import sweep
     from .layout import default_root
+    from .store import prepared
 
     left: list[str] = []
     removed = sweep(arguments.root or default_root(), left.append)
+    for path in prepared.sweep(Cache().root):
+        print(f"removed what was left half-made: {path}")
     for cluster_id in removed:
         print(f"removed what was left of cluster {cluster_id}")
     for line in left:

@@ -56,8 +56,17 @@ def build(bundle: Bundle, cache: Cache, progress: Progress = silent) -> Path:
             if (found := cache.find(bundle)) is not None:
                 return found
             scratch = cache.scratch(bundle)
+            work = _Build(bundle, cache, go, scratch, lock, progress)
             try:
-                return _Build(bundle, cache, go, scratch, lock, progress).run()
+                return work.run()
+            except (Exception, GeneratorExit):
+                raise
+            except BaseException as interruption:
+                # Ctrl-C, or the limit of a test that happens to be the first to need a cluster.
+                told = work.interrupted()
+                interruption.add_note(told)
+                progress(told)
+                raise
             finally:
                 caches.remove_tree(scratch)
     except OSError as error:
@@ -78,8 +87,10 @@ class _Build:
     lock: int
     progress: Progress
 
+    _started = 0.0
+
     def run(self) -> Path:
-        started = time.monotonic()
+        self._started = started = time.monotonic()
         digest = self.bundle.digest()
         source, made, temporary = (self.scratch / name for name in ("source", "made", "tmp"))
         for directory in (source, made, temporary):
@@ -154,6 +165,14 @@ class _Build:
         self._say(f"building {self.bundle} ({about}; {stale} packages)", at_once=True)
         arguments = ["build", "-v", *self.bundle.flags(), f"-o={made}{os.sep}", *self.bundle.packages]
         self._go(arguments, source, read)
+
+    def interrupted(self) -> str:
+        """What to say when this is not let to its end."""
+        seconds = time.monotonic() - self._started
+        return (
+            f"interrupted after {seconds:.0f} s: the build of {self.bundle}, which is needed once. "
+            "Do it beforehand, where nothing limits its time: pytest-kubernix build"
+        )
 
     _said = 0.0
 

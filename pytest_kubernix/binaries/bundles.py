@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pytest_kubernix.binaries import pins as versions
 from pytest_kubernix.errors import ExecutablesError
+from pytest_kubernix.versions import matches, parse
 
 SOURCES = Path(__file__).parent / "go"
 
@@ -88,7 +89,8 @@ class Bundle:
         files = self.sources()
         if self.name == "programs":
             # The images are made of these programs, by this code.
-            files["own_images.py"] = Path(__file__).with_name("own_images.py")
+            # Called by its first name, so that another one is no reason to build them anew.
+            files["images.py"] = Path(__file__).with_name("own_images.py")
         for name, path in sorted(files.items()):
             content = path.read_bytes()
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -113,13 +115,13 @@ def go_arch() -> str:
 
 def kubernetes(version: str) -> Bundle:
     """etcd, the control plane, the node agents and kubectl of one version, in one executable."""
-    major, minor, _ = version.split(".")
+    parsed = parse(version)
     stamps: dict[str, str] = {}
     for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
         stamps |= {
             f"{package}.gitVersion": f"v{version}",
-            f"{package}.gitMajor": major,
-            f"{package}.gitMinor": minor,
+            f"{package}.gitMajor": str(parsed.major),
+            f"{package}.gitMinor": str(parsed.minor),
             f"{package}.gitTreeState": "clean",
             # The module proxy doesn't tell the commit; empty is better than the unexpanded placeholder.
             f"{package}.gitCommit": "",
@@ -130,7 +132,7 @@ def kubernetes(version: str) -> Bundle:
         "kubernetes", version, (".",), ("kubernetes",),
         links=dict.fromkeys(KUBERNETES, "kubernetes"),
         stamps=stamps,
-        tags=("before_1_34",) if int(minor) < 34 else (),
+        tags=("before_1_34",) if matches(parsed, "<1.34") else (),
         minutes=6, space=3 << 30,
     )  # fmt: skip
 

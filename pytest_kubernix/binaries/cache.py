@@ -8,7 +8,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ import platformdirs
 
 from pytest_kubernix.binaries.bundles import Bundle
 from pytest_kubernix.errors import ExecutablesError
+from pytest_kubernix.versions import InvalidVersion, Version, parse
 
 VARIABLE = "KUBERNIX_CACHE"
 MANIFEST = "bundle.json"
@@ -176,8 +176,11 @@ def _key(bundle: Bundle) -> str:
     return f"{bundle.name}-{bundle.version}-{bundle.digest()}"
 
 
-def _go_of(directory: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", directory.name.rpartition("-go")[2]))
+def _go_of(directory: Path) -> Version:
+    try:
+        return parse(directory.name.rpartition("-go")[2])
+    except InvalidVersion:
+        return parse("0")
 
 
 def _is_complete(directory: Path) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 
+from ..versions import minor, parse
+
 # Kubernetes version -> the etcd server version that Kubernetes' own go.mod names. Newest first.
 KUBERNETES = {
     "1.36.3": "3.6.8",
@@ -37,21 +39,12 @@ def resolve(spec: str) -> str:
     if wanted == "default":
         return DEFAULT_VERSION
     if wanted == "latest":
-        return max(SUPPORTED, key=_sort_key)
+        return max(SUPPORTED, key=parse)
     if wanted in KUBERNETES:
         return wanted
-    of_minor = [version for version in SUPPORTED if version.rpartition(".")[0] == wanted]
+    of_minor = [version for version in SUPPORTED if minor(version) == wanted]
     if of_minor:
-        return max(of_minor, key=_sort_key)
+        return max(of_minor, key=parse)
     allowed = f"{', '.join(SUPPORTED)}, a minor such as {minor(DEFAULT_VERSION)}, latest, default"
     what = "not supported" if re.fullmatch(r"\d+(\.\d+){1,2}", wanted) else "not a Kubernetes version"
     raise ValueError(f"{spec!r}: {what}; allowed are {allowed}")
-
-
-def minor(version: str) -> str:
-    """The "1.36" of "1.36.3"."""
-    return version.rpartition(".")[0]
-
-
-def _sort_key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_kubernix.errors import ExecutablesError
+from pytest_kubernix.versions import parse
 
 
 class ToolMissingError(ExecutablesError):
@@ -45,7 +46,7 @@ def find_go(minimum: str) -> Go:
         version = _go_version(path)
         if version is None:
             found.append(f"{path} {origin} doesn't run")
-        elif _sort_key(version) >= _sort_key(minimum):
+        elif parse(version) >= parse(minimum):
             return Go(path, version)
         else:
             found.append(f"{version} {origin} ({path})")
@@ -63,8 +64,8 @@ def go_environment(*, arch: str, cgo: bool, scratch: Path) -> dict[str, str]:
     # Each of these changes what a build makes, or where it looks for its module.
     for name in ("GOROOT", "GOEXPERIMENT", "GOBIN"):
         environment.pop(name, None)
-    # Go wants a home for its caches; Path.home() knows one even where HOME is not set.
-    environment.setdefault("HOME", str(Path.home()))
+    # Go wants a home for its caches, even where HOME is not set.
+    environment.setdefault("HOME", str(_home() or scratch))
     return environment | {
         "GOOS": "linux", "GOARCH": arch, "GOAMD64": "v1", "GOARM64": "v8.0",
         "CGO_ENABLED": "1" if cgo else "0",
@@ -76,12 +77,20 @@ def go_environment(*, arch: str, cgo: bool, scratch: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
+def _home() -> Path | None:
+    """The user's home, or None for one that has none: a number without an entry in the list of users."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def go_directories(go: Go) -> list[Path]:
     """Where Go keeps its own caches, which a build fills as well."""
     answer = subprocess.run(
         [go.path, "env", "GOCACHE", "GOMODCACHE"],
         capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "GOTOOLCHAIN": "local", "HOME": os.environ.get("HOME") or str(Path.home())},
+        env={**os.environ, "GOTOOLCHAIN": "local", "HOME": os.environ.get("HOME") or str(_home() or "/")},
     )  # fmt: skip
     return [Path(line) for line in answer.stdout.splitlines() if line.startswith("/")]
 
@@ -146,8 +155,3 @@ def _go_version(go: Path) -> str | None:
         return None
     found = re.match(r"go(\d+\.\d+(?:\.\d+)?)", answer.stdout.strip())
     return found[1] if answer.returncode == 0 and found else None
-
-
-def _sort_key(version: str) -> tuple[int, ...]:
-    numbers = [int(part) for part in re.findall(r"\d+", version)[:3]]
-    return (*numbers, *[0] * (3 - len(numbers)))

@@ -9,6 +9,7 @@ from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
 from ..plan.nodes import NFT_ONLY
+from ..versions import matches
 from .kubelet import node_object
 
 CONFIG = "/etc/kubernetes/kube-proxy.json"
@@ -61,6 +62,5 @@ class Proxy(Component):
 
     @staticmethod
     def _path(ctx: ClusterContext) -> dict[str, str]:
-        minor = int(ctx.config.k8s_version.split(".")[1])
         # 1.32 tells of each rule that it could not look for as an error.
-        return {"PATH": NFT_ONLY} if minor > 32 else {}
+        return {"PATH": NFT_ONLY} if matches(ctx.config.k8s_version, ">1.32") else {}

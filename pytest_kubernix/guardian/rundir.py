@@ -16,6 +16,8 @@ from ..layout import ID_DIGITS, default_root, problem_with
 # Says of a root directory that it was made for run directories, and may go with the last of them.
 MADE_FOR_US = ".pytest-kubernix"
 
+# A root that goes again and again is told at last.
+MOST_TRIES = 1000
 CLUSTER_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 
@@ -39,34 +41,32 @@ def make_run_dir(root: Path | None, cluster_id: str = "") -> Path:
         way_out = "" if chosen else "; TMPDIR names the directory that it is in, and --kubernix-root another one"
         raise ConfigError("root", root, problem + way_out)
     try:
-        _make_root(root)
-        owner = root.lstat().st_uid
-        # The owner of a directory can swap what we write there.
-        if not chosen and (owner != os.getuid() or root.is_symlink()):
-            raise ConfigError(
-                "root", root, f"belongs to user {owner}; allowed is a directory that only you can write to"
-            )
-        while True:
-            run_dir = root / (cluster_id or secrets.token_hex(ID_DIGITS // 2))
-            try:
-                run_dir.mkdir(mode=0o700, exist_ok=bool(cluster_id))
-            except FileExistsError:
-                # Or it is the alias of a spare that has ended.
-                _remove_aliases(root)
-                continue
-            except FileNotFoundError:
-                # The last cluster that left took the directory along.
-                _make_root(root)
-                continue
-            try:
-                return _mine(root, run_dir)
-            except FileNotFoundError:
-                # The cluster of this name has ended at this moment.
-                continue
+        for _ in range(MOST_TRIES):
+            # The last cluster that leaves takes its directory and the root along, at any moment.
+            with contextlib.suppress(FileNotFoundError):
+                return _make_in(root, cluster_id, chosen=chosen)
+        return _make_in(root, cluster_id, chosen=chosen)
     except OSError as error:
         raise ConfigError(
             "root", root, f"allowed is a directory that you can write to ({error.strerror}: {error.filename})"
         ) from error
+
+
+def _make_in(root: Path, cluster_id: str, *, chosen: bool) -> Path:
+    _make_root(root)
+    owner = root.lstat().st_uid
+    # The owner of a directory can swap what we write there.
+    if not chosen and (owner != os.getuid() or root.is_symlink()):
+        raise ConfigError("root", root, f"belongs to user {owner}; allowed is a directory that only you can write to")
+    while True:
+        run_dir = root / (cluster_id or secrets.token_hex(ID_DIGITS // 2))
+        try:
+            run_dir.mkdir(mode=0o700, exist_ok=bool(cluster_id))
+        except FileExistsError:
+            # Or it is the alias of a spare that has ended.
+            _remove_aliases(root)
+            continue
+        return _mine(root, run_dir)
 
 
 def _mine(root: Path, run_dir: Path) -> Path:
@@ -93,7 +93,8 @@ def _make_root(root: Path) -> None:
     try:
         root.mkdir(mode=0o700, parents=True)
     except FileExistsError:
-        if not root.is_dir():
+        # If it has gone in between, this raises that, and the caller tries again.
+        if not stat.S_ISDIR(root.stat().st_mode):
             raise
     else:
         (root / MADE_FOR_US).touch()

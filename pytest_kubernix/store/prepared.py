@@ -35,7 +35,11 @@ KEPT = {
     b"/registry/roles/": BY_RBAC,
 }
 
-FORMAT = "3"
+FORMAT = "4"
+UNFINISHED = ".new-"
+# Of an executable, in bytes.
+SAMPLE = 16_384
+SAMPLES = 32
 # What was made, file by file: etcd takes some damage for an empty store, and the cluster would have no roles.
 DIGESTS = "digests.json"
 # etcd reserves 64 MiB for its log, of which little stays.
@@ -54,9 +58,8 @@ class PreparedData:
     """
 
     def __init__(self, cache: Path, executable: Path, version: str) -> None:
-        # Directories that somebody else filled keep their name when what is in them changes.
-        status = executable.stat() if executable.exists() else None
-        file = f"{executable.parent.name} {status.st_size} {status.st_mtime_ns}" if status else ""
+        # By content, since a cache that was restored by a CI has neither the times nor the inodes that it had.
+        file = content_of(executable) if executable.exists() else ""
         identity = f"{FORMAT} {file} {' '.join(map(repr, KEPT.items()))}"
         name = f"{version}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
         self._home = cache / "etcd"
@@ -93,8 +96,8 @@ class PreparedData:
     def _make(self, entries: list[Entry], etcd: Path, sockets: Path) -> None:
         if (free := shutil.disk_usage(self._home).free // 2**20) < ROOM_MIB:
             raise KubernixError(f"{self._home} has {free} MiB free, and {ROOM_MIB} are needed for a moment")
-        prefix = f"{self._directory.name}.new-"
-        # We have the lock, so these are of somebody who was killed.
+        prefix = f"{self._directory.name}{UNFINISHED}"
+        # We have the lock, so these are of a process that was killed.
         for left in self._home.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=self._home, prefix=prefix) as scratch:
@@ -105,6 +108,37 @@ class PreparedData:
             (data / DIGESTS).write_text(json.dumps(_digests(data), indent=1))
             _remove(self._directory)
             data.replace(self._directory)
+
+
+def content_of(executable: Path) -> str:
+    """A digest of an executable, without reading all of it at each boot.
+
+    Its length, its beginning, where linkers put the id of what they built, its end, and samples in between.
+    """
+    size = executable.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with executable.open("rb") as file:
+        for place in sorted({0, *(size * number // SAMPLES for number in range(SAMPLES)), max(0, size - SAMPLE)}):
+            file.seek(place)
+            digest.update(file.read(SAMPLE))
+    return digest.hexdigest()
+
+
+def sweep(cache: Path) -> list[Path]:
+    """Remove what processes that were killed have left half-made; what is being made is locked, and stays.
+
+    Args:
+        cache: Directory of the user's cache.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for left in sorted((cache / "etcd").glob(f"*{UNFINISHED}*")):
+        with contextlib.suppress(OSError, Timeout), FileLock(f"{str(left).partition(UNFINISHED)[0]}.lock", timeout=0):
+            shutil.rmtree(left)
+            removed.append(left)
+    return removed
 
 
 def _digests(directory: Path) -> dict[str, str]:

@@ -26,16 +26,17 @@ ALLOWED: dict[str, set[str]] = {
     "http_requests": set(),
     "texts": set(),
     # What is wanted, as data.
+    "versions": set(),
     "parsing": {"binaries"},
     "options": {"config", "errors", "parsing", "drivers"},
     "access": {"layout"},
     "plan": {*BASE, "access"},
-    "components": {*BASE, "plan"},
+    "components": {*BASE, "plan", "versions"},
     # What keeps a cluster, and what runs one: neither knows the other.
     "engine": {"errors", "handle", "layout"},
     "guardian": {*BASE, "engine", "linux", "logs", "share"},
     "boot": {*BASE, "engine", "linux", "logs", "http_requests", "plan", "texts"},
-    "binaries": {"errors"},
+    "binaries": {"errors", "versions"},
     "store": {"errors", "components", "http_requests", "texts"},
     # What tests hold.
     "drivers": {*BASE, "plan", "components", "engine", "linux", "guardian", "boot", "binaries", "share", "store",
@@ -46,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "diagnostics": {*BASE, "kubectl", "drivers", "texts"},
     "cluster": {*BASE, "controls", "kubectl", "image_archive", "access", "drivers", "diagnostics", "store"},
     "hookspecs": {"cluster", "config", "drivers", "plan"},
-    "fixtures": {*BASE, "cluster", "kubectl", "drivers", "options", "share", "guardian", "diagnostics"},
+    "fixtures": {*BASE, "versions", "cluster", "kubectl", "drivers", "options", "share", "guardian", "diagnostics"},
     "doctor": {*BASE, "linux", "binaries", "drivers"},
     "plugin": {"errors", "hookspecs", "options", "fixtures", "drivers"},
 }  # fmt: skip

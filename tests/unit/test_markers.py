@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from pytest_kubernix import Cluster
-from pytest_kubernix.fixtures.markers import check_requirements, unmet, version_matches, wanted_changes
+from pytest_kubernix.fixtures.markers import check_requirements, unmet, wanted_changes
+from pytest_kubernix.versions import matches as version_matches
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,40 @@ def test_a_root_too_long_for_sockets_says_by_how_much(tmp_path: Path) -> None:
         make_run_dir(Path(f"{fitting}x"))
     assert not Path(f"{fitting}x").exists()
     make_run_dir(fitting)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "a\\b", "a$b", "a?b", "a#b", "a%b", "a:b", "a;b", "ä", "a\nb"])
+def test_a_root_that_programs_would_misread_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A letter that shells, URLs or search paths take for something else is named, and so is the way out."""
+    with pytest.raises(ConfigError, match=r"^root=.* in it; allowed are letters and digits of ASCII, and /") as told:
+        make_run_dir(tmp_path / name)
+    assert ascii(next(letter for letter in name if letter not in "abits")) in str(told.value)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    with pytest.raises(ConfigError, match="TMPDIR names the directory that it is in, and --kubernix-root another one"):
+        make_run_dir(None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_default_root_that_is_too_long_says_what_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who has set no root is told which variable and which option decide."""
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "x" * 90)
+    with pytest.raises(ConfigError, match="bytes? shorter; TMPDIR names .*, and --kubernix-root another one"):
+        make_run_dir(None)
+
+
+def test_a_root_that_goes_meanwhile_is_made_again(tmp_path: Path) -> None:
+    """Clusters that come while the last one leaves, and takes the root along, find or make it."""
+    root = tmp_path / "root"
+
+    def come_and_go(_: int) -> None:
+        for _ in range(30):
+            make_run_dir(root).rmdir()
+            leave_root(root)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(4)))
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
