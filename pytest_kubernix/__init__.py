@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         KubectlError,
         KubernixError,
         NamespaceStuckWarning,
+        NotEnforcedWarning,
     )
     from .fixtures.factory import ClusterFactory
     from .handle import Action, Capability, ClusterHandle, ComponentState, Death, Event
@@ -76,6 +77,7 @@ _HOME = {
     "KubectlResult": "kubectl",
     "KubernixError": "errors",
     "NamespaceStuckWarning": "errors",
+    "NotEnforcedWarning": "errors",
     "Phase": "plan",
     "Probe": "plan",
     "RunningCluster": "drivers.base",
@@ -118,6 +120,7 @@ __all__ = [
     "KubectlResult",
     "KubernixError",
     "NamespaceStuckWarning",
+    "NotEnforcedWarning",
     "Phase",
     "Probe",
     "RunningCluster",

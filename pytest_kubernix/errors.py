@@ -138,6 +138,10 @@ class NamespaceStuckWarning(UserWarning):
     """A test's namespace could not be removed; the text names what blocks it."""
 
 
+class NotEnforcedWarning(UserWarning):
+    """A test has made something that does nothing in its cluster, where it would elsewhere."""
+
+
 def pack(error: KubernixError) -> dict[str, Any]:
     """An error as plain data, for another process; `unpack` is its inverse."""
     return {

@@ -3,6 +3,7 @@ A driver or a component from outside is one function here; nothing of ours has t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,34 @@ def pytest_kubernix_cluster_ready(cluster: Cluster) -> None:
     `--kubernix-reuse` finds, so it should do no harm to do it again, as with `kubectl apply`. An error raised here
     fails the tests that asked for the cluster, and stops it unless it was found.
     """
+
+
+@pytest.hookspec
+def pytest_kubernix_report_sections(cluster: Cluster, namespace: str | None, since: float) -> list[tuple[str, str]]:
+    """Say something of a cluster in the report of a failed test that used it.
+
+    Called once for each such cluster. An error raised here becomes a section, and no failure.
+
+    Args:
+        cluster: A cluster that the test used.
+        namespace: The test's own namespace there, or None.
+        since: When the test began, in seconds since the epoch.
+
+    Returns:
+        Title and text of each section.
+    """
+    return []
+
+
+@pytest.hookspec
+def pytest_kubernix_used_clusters(item: pytest.Item, values: Mapping[str, object]) -> list[Cluster]:
+    """Say which clusters a failed test used beside those of our own fixtures.
+
+    Args:
+        item: The test.
+        values: Name → value of the fixtures that it used.
+    """
+    return []
 
 
 @pytest.hookspec

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from . import hookspecs, options
 from .fixtures import markers, overrides, reporting
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 # By name, and not imported above: pytest wants to see them first, and warns of those it comes too late for.
 pytest_plugins = (
@@ -151,6 +154,13 @@ def pytest_fixture_setup(
     if fixturedef.argname == "kubernix_config":
         overrides.remember(fixturedef, value, request.config)
     return value
+
+
+def pytest_kubernix_report_sections(cluster: Cluster, namespace: str | None, since: float) -> list[tuple[str, str]]:
+    """Pods, events and logs of a failed test's cluster, and its components that are not well."""
+    from .diagnostics.sections import sections
+
+    return sections(cluster, namespace=namespace, since=since)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

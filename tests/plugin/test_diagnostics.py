@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import FAKE_DRIVER
+
 # An API server that refuses, and a component that died in the first test.
 SICK = """
 import os, time
@@ -207,3 +209,31 @@ def test_artifacts_that_can_not_be_written_are_told_before_anything_starts(sick:
     result = sick.runpytest(f"--kubernix-artifacts={where}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --kubernix-artifacts={where}: allowed is a directory that can be written: *"])
+
+
+def test_plugins_add_sections(suite: pytest.Pytester) -> None:
+    """A plugin says more of a cluster that a failed test used, and which clusters a test of its own fixtures used."""
+    suite.makeconftest(
+        f"""{FAKE_DRIVER}
+@pytest.fixture
+def replicas(kubernix_cluster_factory):
+    class Replicas:
+        cluster = kubernix_cluster_factory(nodes=0)
+    return Replicas()
+
+def pytest_kubernix_used_clusters(item, values):
+    return [values["replicas"].cluster] if "replicas" in values else []
+
+def pytest_kubernix_report_sections(cluster, namespace, since):
+    return [(f"mine of {{len(cluster.nodes)}}", f"namespace {{namespace}}")]
+"""
+    )
+    suite.makepyfile(
+        """
+        def test_a(kubernix): assert False
+        def test_b(replicas): assert False
+        """
+    )
+    result = suite.runpytest()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*- mine of 1 -*", "namespace None", "*- mine of 0 -*", "namespace None"])
