@@ -32,7 +32,7 @@ lint:
 
 fast:
 	@scripts/setup.sh
-	$(AS_ROOT) $(PYTEST) -q -m "not cluster and not builds and not long" tests
+	$(PYTEST) -q
 
 clusters:
 	@scripts/setup.sh $(DEFAULT_VERSION) $(OLDER_VERSION)

@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Operator
 from website_operator.resources import NOBODY
 from website_operator.testing import Website, until
 
+from conftest import Operator
 from pytest_kubernix import Cluster, Kubectl, KubectlError
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.kubernix_requires(capability="nodes")]

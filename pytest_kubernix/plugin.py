@@ -158,9 +158,7 @@ def pytest_fixture_setup(
 
 def pytest_kubernix_report_sections(cluster: Cluster, namespace: str | None, since: float) -> list[tuple[str, str]]:
     """Pods, events and logs of a failed test's cluster, and its components that are not well."""
-    from .diagnostics.sections import sections
-
-    return sections(cluster, namespace=namespace, since=since)
+    return reporting.own_sections(cluster, namespace, since)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
