@@ -135,6 +135,10 @@ def _status(layout: Layout) -> tuple[str, ClusterStatus, str]:
                 return _judged(connection.request(GetStatus(), timeout=ASK_TIMEOUT))
             except TimeoutError:
                 trouble = unresponsive.describe(connection)
+            except ClusterGone:
+                raise
+            except KubernixError as error:
+                trouble = str(error)
     holders = ("a process",) if is_held(layout) else ()
     unknown = ClusterStatus(Stage.VACANT, holders, (), kept=False, spare=False, components={}, at=0.0)
     return SILENT, unknown, f"{trouble}; to end it: {how_to_remove(layout.cluster_id, layout.run_dir)}"

@@ -295,7 +295,12 @@ def answer_of(request: Request[A], line: Line) -> A:
     """
     if line.error:
         raise unpack(line.error)
-    answer: A = plain.from_plain(request.answer, line.body)
+    try:
+        answer: A = plain.from_plain(request.answer, line.body)
+    except ValueError as error:
+        # A cluster that was left running outlives an upgrade of this package.
+        name = type(request).__name__
+        raise KubernixError(f"its guardian does not speak this version's language ({name}: {error})") from None
     return answer
 
 

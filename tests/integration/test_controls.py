@@ -7,6 +7,9 @@ import os
 import signal
 import socket
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,7 @@ from pytest_kubernix.binaries import find_executables
 from pytest_kubernix.fixtures.factory import ClusterFactory
 
 from .conftest import server_pod
-from .pods import guardian_of
+from .pods import descendants, eventually, guardian_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.kubernix(nodes=2)]
 
@@ -47,6 +50,45 @@ def test_everything_can_be_broken_and_mended(kubernix: Cluster, name: str) -> No
         with pytest.raises(KubernixError, match=f"{name} can't be paused: it is dead"):
             component.pause()
     assert kubernix.status().state is State.READY, kubernix.status().detail
+
+
+def test_a_slow_restart_holds_up_no_question(kubernix: Cluster) -> None:
+    """While one thread restarts the API server, another asks for the status fifty times, and never waits a second."""
+    server = kubernix.components["kube-apiserver"]
+    with ThreadPoolExecutor(1) as pool:
+        before = time.monotonic()
+        restarting = pool.submit(server.restart)
+        took = []
+        for _ in range(50):
+            asked = time.monotonic()
+            kubernix.status()
+            took.append(time.monotonic() - asked)
+        assert before < restarting.result(60) < time.monotonic()
+    assert max(took) < 1
+    assert kubernix.status().state is State.READY
+
+
+def test_what_is_done_has_a_moment_on_one_clock(kubernix: Cluster) -> None:
+    """A control's answer, the timeline and a death agree on when, on the clock that the test has too."""
+    etcd = kubernix.components["etcd"]
+    before = time.monotonic()
+    paused, resumed = etcd.pause(), etcd.resume()
+    assert before < paused < resumed < time.monotonic()
+    events = {(event.name, event.what): event.at for event in kubernix.diagnostics().timeline}
+    assert (events["etcd", "paused"], events["etcd", "resumed"]) == (paused, resumed)
+    assert kubernix.handle.run_dir
+    pid = next(
+        pid
+        for pid in descendants(guardian_of(kubernix.handle.run_dir))
+        if b"kube-scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    killed = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    death = eventually(lambda: next(iter(kubernix.diagnostics().deaths), None), what="the death to be told")
+    assert death
+    assert death.component == "kube-scheduler"
+    assert killed < death.at < time.monotonic()
+    kubernix.components["kube-scheduler"].restart()
 
 
 def test_a_broken_cluster_works_once_it_is_mended(kubernix: Cluster, kubernix_namespace: str) -> None:

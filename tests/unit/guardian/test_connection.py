@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.errors import ClusterGone
+from pytest_kubernix.errors import ClusterGone, KubernixError
 from pytest_kubernix.guardian import protocol
 from pytest_kubernix.guardian.connection import Connection
 from pytest_kubernix.guardian.protocol import Attach, Control, Done, GetStatus, Keep, PhaseChanged
@@ -128,6 +128,17 @@ def test_all_that_wait_are_told_that_it_is_gone(serve: Serve) -> None:
         for one in waiting:
             with pytest.raises(ClusterGone, match="0123abcd is gone"):
                 one.result(10)
+
+
+def test_a_guardian_of_another_version_is_told(serve: Serve) -> None:
+    """A cluster that outlived an upgrade of this package is an error that says so, and never a traceback."""
+
+    def other(peer: socket.socket) -> None:
+        number = protocol.parse(peer.makefile("rb").readline()).number
+        peer.sendall(protocol.Line(number, body={"state": "ready"}).encode())
+
+    with pytest.raises(KubernixError, match="does not speak this version's language"):
+        serve(other).request(GetStatus(), timeout=10)
 
 
 def test_an_error_of_a_callback_is_not_the_guardians(serve: Serve) -> None:
