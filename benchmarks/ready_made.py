@@ -115,7 +115,7 @@ def main() -> None:
 
 def end_all(root: Path) -> None:
     """End every cluster below a root directory."""
-    argv = [sys.executable, "-m", "pytest_kubernix.cli", "down", "--all", f"--root={root}"]
+    argv = [sys.executable, "-m", "pytest_kubernix", "down", "--all", f"--root={root}"]
     subprocess.run(argv, stderr=subprocess.DEVNULL, check=True)
 
 
