@@ -10,7 +10,7 @@ OWN_CLUSTERS := $(wildcard tests/integration/test_crash*.py tests/integration/te
 	tests/integration/test_reuse*.py tests/integration/test_spares*.py tests/integration/test_leftovers*.py tests/integration/test_failures*.py)
 
 PYTEST := .venv/bin/python -m pytest
-# Nodes need root. Whoever is not root runs pytest by sudo, with the same caches.
+# Nodes need root. Without it, tests run by sudo, with the same caches.
 ifneq ($(shell id -u),0)
 AS_ROOT := sudo env PYTHONDONTWRITEBYTECODE=1 KUBERNIX_CACHE=$${KUBERNIX_CACHE:-$${XDG_CACHE_HOME:-$$HOME/.cache}/pytest-kubernix}
 endif

@@ -73,7 +73,7 @@ def interleave(
     rounds: list[dict[str, Mapping[str, float]]] = []
     names = list(subjects)
     for number in range(warm_up + runs):
-        # The other way round every second time, so that nobody always runs in somebody else's wake.
+        # The other way round every second time, so that none always runs in another's wake.
         order = names if number % 2 else names[::-1]
         found = {name: _patiently(subjects[name]) for name in order}
         if number >= warm_up:

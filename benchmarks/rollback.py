@@ -18,7 +18,7 @@ BOUNDS = {50: 0.05, 1000: 1.0}
 
 
 def fill(cluster: Cluster, objects: int) -> None:
-    """A namespace with so many objects in it, of kinds that nobody reacts to."""
+    """A namespace with so many objects in it, of kinds that no controller reacts to."""
     kubectl = cluster.kubectl
     kubectl("create", "namespace", "bench")
     kubectl.wait("serviceaccount/default", "create", namespace="bench")

@@ -1,4 +1,4 @@
-"""What the plugin costs whoever has it installed and does not use it: pytest with it and without it.
+"""What the plugin costs a user who has it installed and does not use it: pytest with it and without it.
 Many short runs in turn; what counts is the difference within a pair."""
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def website(
         return made[-1]
 
     yield make
-    # Without the operator nobody would remove the finalizer, and the namespace could not go either.
+    # Without the operator the finalizer would stay, and the namespace could not go either.
     for each in made:
         each.delete()
 
@@ -146,7 +146,7 @@ def pytest_runtest_makereport(
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine that is free."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

@@ -58,7 +58,7 @@ def test_changed_page_is_rolled_out(website: Callable[..., Website]) -> None:
 
 
 def test_servers_are_not_root(website: Callable[..., Website]) -> None:
-    """A server runs as nobody, and serves a title and a text with signs that HTML knows as they are."""
+    """A server runs as the user nobody, and serves a title and a text with signs that HTML knows as they are."""
     home = website(title="Fish & <chips>", text="5 > 4", replicas=1)
     home.wait_ready()
     [page] = home.pages()
@@ -83,7 +83,7 @@ def test_scaled_up_and_down(website: Callable[..., Website]) -> None:
 
 
 def test_deleted_deployment_comes_back(website: Callable[..., Website]) -> None:
-    """A Deployment that someone deletes is made anew, and serves the same page."""
+    """A Deployment that is deleted is made anew, and serves the same page."""
     home = website(text="still here", replicas=1)
     home.wait_ready()
     uid = home.get("deployment")["metadata"]["uid"]

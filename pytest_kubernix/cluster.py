@@ -1,4 +1,4 @@
-"""Cluster: what a test holds. Everything a test may do with a cluster, whoever made it.
+"""Cluster: what a test holds. Everything a test may do with a cluster of any driver.
 Built from a driver's RunningCluster; `kubernetes` and `cryptography` are imported once they are needed."""
 
 from __future__ import annotations

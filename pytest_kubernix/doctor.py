@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import KubernixError
@@ -38,18 +39,38 @@ class Finding:
 
 def diagnose(version: str) -> list[Finding]:
     """Look at everything that a cluster of this version needs here."""
-    return [
-        Finding(
-            "system",
-            platform.system() == "Linux",
-            f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs",
-        ),
-        _executables(version),
-        _nodes(),
-        _cgroups(),
-        _egress(),
-        _inotify(),
-    ]
+    looks: dict[str, Callable[[], Finding]] = {
+        "system": _system,
+        f"executables of Kubernetes {version}": lambda: _executables(version),
+        "nodes (namespaces, programs, cgroups)": _nodes,
+        "cgroups": _cgroups,
+        "egress of pods": _egress,
+        "inotify instances": _inotify,
+        "directory of running clusters": _root,
+    }
+    return [_looked(what, look) for what, look in looks.items()]
+
+
+def _looked(what: str, look: Callable[[], Finding]) -> Finding:
+    """What was found; a look that fails is a finding too, and keeps no other from being told."""
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001 - the doctor is for machines on which anything may be wrong
+        return Finding(what, good=False, detail=f"could not be looked at: {type(error).__name__}: {error}")
+
+
+def _system() -> Finding:
+    detail = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPUs"
+    return Finding("system", platform.system() == "Linux", detail)
+
+
+def _root() -> Finding:
+    from .layout import default_root, problem_with
+
+    root = default_root()
+    problem = problem_with(root)
+    way_out = "; TMPDIR names the directory that it is in, and --kubernix-root another one"
+    return Finding("directory of running clusters", not problem, f"{root}{f' {problem}{way_out}' if problem else ''}")
 
 
 def _executables(version: str) -> Finding:

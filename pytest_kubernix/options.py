@@ -133,7 +133,7 @@ OPTIONS = (
         metavar="N",
         default="0",
         parse=parsing.between(0, 8),
-        help="clusters to boot ahead while tests run, for whoever asks next (factory, worker, next run), 0 to 8",
+        help="clusters to boot ahead while tests run, for the next that is asked for (factory, worker, run), 0 to 8",
     ),
     Option(
         word="artifacts",

@@ -84,13 +84,15 @@ def module_go_mod(bundle: str, version: str) -> str:
     return "\n".join([*lines, ""])
 
 
-def pin(bundle: str, version: str) -> None:
-    """Write `pins/<version>/` of `bundle`."""
+def pin(bundle: str, version: str, target: Path | None = None) -> None:
+    """Write `pins/<version>/` of `bundle`, or the same files elsewhere."""
     sources = SOURCES / bundle
-    target = sources / "pins" / version
+    target = target or sources / "pins" / version
     with tempfile.TemporaryDirectory() as scratch:
-        for source in sources.glob("*.go"):
-            shutil.copy(source, scratch)
+        for source in sources.rglob("*.go"):
+            copy = Path(scratch) / source.relative_to(sources)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
         content = kubernetes_go_mod(version) if bundle == "kubernetes" else module_go_mod(bundle, version)
         (Path(scratch) / "go.mod").write_text(content)
         subprocess.run(["go", "mod", "tidy"], cwd=scratch, check=True)

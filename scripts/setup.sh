@@ -3,7 +3,7 @@
 # system packages, a virtual environment, and the executables of the Kubernetes versions given as arguments.
 set -eu
 cd "$(dirname "$0")/.."
-# Nothing here asks anybody anything; and a closed standard input must not become some child's lock file.
+# Nothing here asks a question; and a closed standard input must not become some child's lock file.
 exec </dev/null
 
 say() { printf 'setup: %s\n' "$*" >&2; }

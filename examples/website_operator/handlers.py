@@ -38,16 +38,16 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 @kopf.on.resume(GROUP, VERSION, PLURAL, backoff=2)
 @kopf.on.update(GROUP, VERSION, PLURAL, field="spec", backoff=2)
 # The net below the events of Deployments, which kopf hands on once and does not try again. It also mends
-# ConfigMap and Service: to watch those, the operator would have to read everybody's.
+# ConfigMap and Service: to watch those, the operator would have to read those of all others.
 @kopf.timer(GROUP, VERSION, PLURAL, initial_delay=60, interval=60, backoff=2)
 def website_changed(namespace: str | None, name: str | None, **_: Any) -> None:
-    """Someone wants another page, or the operator is back and missed what happened."""
+    """A user wants another page, or the operator is back and missed what happened."""
     reconcile(str(namespace), str(name))
 
 
 @kopf.on.event("apps", "v1", "deployments", labels={WEBSITE_LABEL: kopf.PRESENT})
 def deployment_changed(namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-    """A Deployment got on, was changed by someone, or is gone."""
+    """A Deployment got on, was changed by a user, or is gone."""
     reconcile(str(namespace), labels[WEBSITE_LABEL])
 
 

@@ -28,7 +28,7 @@ def deployment(website: Mapping[str, Any]) -> Object:
     """The servers, spread over the nodes as well as may be."""
     name = website["metadata"]["name"]
     selector = {"matchLabels": {WEBSITE_LABEL: name}}
-    # A mounted ConfigMap follows within a minute or two, and nobody is told when: a new template is rolled out.
+    # A mounted ConfigMap follows within a minute or two, and does not say when: a new template is rolled out.
     digest = hashlib.sha256(_page(website).encode()).hexdigest()
     server = {
         "name": "server",

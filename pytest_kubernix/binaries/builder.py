@@ -52,7 +52,7 @@ def build(bundle: Bundle, cache: Cache, progress: Progress = silent) -> Path:
     try:
         with cache.lock(bundle, progress) as lock:
             cache.sweep(bundle)
-            # Looked for again: whoever held the lock until now may have built it.
+            # Looked for again: the process that held the lock until now may have built it.
             if (found := cache.find(bundle)) is not None:
                 return found
             scratch = cache.scratch(bundle)

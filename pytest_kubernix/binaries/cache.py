@@ -59,7 +59,7 @@ class Cache:
         target = self.root / "bundles" / f"{_key(bundle)}-go{go}"
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            # It was looked at and found incomplete, else nobody would have built: damaged from outside.
+            # It was looked at and found incomplete, or there would be no build: it was damaged from outside.
             remove_tree(target)
         made.replace(target)
         return target
@@ -73,7 +73,7 @@ class Cache:
         """Hold the build lock of `bundle`; waits, and says for whom. Gives the lock's descriptor.
 
         The descriptor may be passed to the processes of the build. The lock then lasts until the last of
-        them is gone, even when we are killed before them, so nobody sweeps what they still write.
+        them is gone, even when we are killed before them, so what they still write is not swept.
         """
         with _writable(self.root):
             path = self.root / "locks" / f"{_key(bundle)}.lock"
@@ -92,7 +92,7 @@ class Cache:
             yield descriptor
         finally:
             # Closing, not unlocking: an unlock would take the lock from children that still hold it.
-            # The file stays: whoever waits on an unlinked one would hold a lock that nobody else sees.
+            # The file stays: a process that waits on an unlinked one would hold a lock that no other sees.
             os.close(descriptor)
 
     def scratch(self, bundle: Bundle) -> Path:
@@ -103,7 +103,7 @@ class Cache:
             return Path(tempfile.mkdtemp(prefix=f"{_key(bundle)}.", dir=parent))
 
     def sweep(self, held: Bundle) -> list[Path]:
-        """Remove scratch directories of builds that nobody runs any more; gives what was removed.
+        """Remove scratch directories of builds that do not run any more; gives what was removed.
 
         Those of `held`, whose lock the caller holds, are all stale; of others, those whose lock is free.
         """

@@ -118,7 +118,7 @@ def _in_wheels(version: str, looked: list[str], *, nodes: bool) -> Executables |
     for point in points:
         try:
             given = point.load()(version)
-        except Exception as error:  # noqa: BLE001 - somebody else's code: survive it, and tell
+        except Exception as error:  # noqa: BLE001 - another distribution's code: survive it, and tell
             looked.append(f"binaries wheel {point.value}: {type(error).__name__}: {error}")
             continue
         if given is None:

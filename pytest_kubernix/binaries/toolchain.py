@@ -72,7 +72,7 @@ def go_environment(*, arch: str, cgo: bool, scratch: Path) -> dict[str, str]:
         # An empty GOFLAGS would let the user's `go env -w` through.
         "GOFLAGS": "-mod=readonly",
         "GOTOOLCHAIN": "local", "GOWORK": "off",
-        # /tmp may be small, and what a killed build leaves there nobody would sweep.
+        # /tmp may be small, and what a killed build leaves there would never be swept.
         "GOTMPDIR": str(scratch),
     }  # fmt: skip
 

@@ -26,7 +26,7 @@ class Claims:
         """Reserve a port on 127.0.0.1.
 
         The socket stays bound and never listens; who knows of it may bind beside it (SO_REUSEPORT),
-        so there is no moment at which somebody else could take the port.
+        so there is no moment at which another process could take the port.
 
         Args:
             wanted: The port, or 0 for any free one.

@@ -233,7 +233,7 @@ class Namespaces:
             os.close(descriptor)
         self._net.clear()
         self._home.clear()
-        # The cluster's own last: what a node's leaves of it is somebody else's, and to be told.
+        # The cluster's own last: what is in it beside the nodes' is not ours, and is told.
         for cgroup in (*self._cgroups, *{str(Path(cgroup).parent) for cgroup in self._cgroups}):
             problems += cgroups.remove(cgroup)
         self._cgroups.clear()

@@ -1,5 +1,5 @@
 """Processes of a cluster: spawned in their namespaces, logged to files, reaped, ended.
-All are children of the guardian; nobody else waits for them, so a PID here is never a recycled one."""
+All are children of the guardian; no other process waits for them, so a PID here is never a recycled one."""
 
 from __future__ import annotations
 

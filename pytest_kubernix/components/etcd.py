@@ -7,7 +7,7 @@ from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, Copy, Phase, Probe
 
-# A single member has nobody to wait for; the defaults (100 and 1000 ms) only delay its own election.
+# A single member waits for no other; the defaults (100 and 1000 ms) only delay its own election.
 HEARTBEAT_MS = 10
 ELECTION_MS = 100
 

@@ -105,7 +105,7 @@ class Kubelet(Component):
             },
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
-            # Only nftables rules are used in nodes; the kubelet's own iptables chains serve nobody.
+            # Only nftables rules are used in nodes; the kubelet's own iptables chains would serve no one.
             "makeIPTablesUtilChains": False,
             "oomScoreAdj": -999 if ctx.facts.can_lower_oom_score else 0,
             "serializeImagePulls": False,

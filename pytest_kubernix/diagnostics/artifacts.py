@@ -44,7 +44,7 @@ class Artifacts:
         self._locks: dict[str, int] = {}
 
     def joined(self, cluster_id: str) -> None:
-        """This process uses a cluster: whoever stops to do so last writes how it looks at the end."""
+        """This process uses a cluster: the last process that does writes how it looks at the end."""
         with self._telling():
             folder = self._folder / cluster_id
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ class Artifacts:
             with self._telling(), contextlib.closing(os.fdopen(descriptor)):
                 parent = self._folder / cluster.handle.cluster_id
                 try:
-                    # Whoever else is there has a share; when two try at once, one of them gets it.
+                    # Every other process has a share; when two try at once, one of them gets it.
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
@@ -91,7 +91,7 @@ class Artifacts:
             self._written()
 
     def _written(self) -> None:
-        # The same line from everybody, so that it is shown once.
+        # The same line from every process, so that it is shown once.
         self._tell(f"artifacts are in {self._folder}")
 
     @contextlib.contextmanager
@@ -140,7 +140,7 @@ def _publish(target: Path, write: Callable[[Path], object]) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         write(scratch)
-        # Private is right for a scratch directory; a bundle is for whoever may read where it lies.
+        # Private is right for a scratch directory; a bundle is for all who may read where it lies.
         scratch.chmod(target.parent.stat().st_mode & 0o777)
         with _alone(target.parent):
             shutil.rmtree(target, ignore_errors=True)

@@ -93,7 +93,7 @@ def read(events: Sequence[Event]) -> Boot:
         elif what == "spawned":
             bars.setdefault(name, Bar(name, at))
         elif what == "let go" and name in bars:
-            # What it loaded until then cost nobody any time.
+            # What it loaded until then cost no time.
             bars[name].begin = at
         elif what == "ready" and name in bars and bars[name].end is None:
             bars[name].end = at

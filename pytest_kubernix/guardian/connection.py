@@ -58,7 +58,7 @@ class Connection:
             self.guardian: int = struct.unpack("3i", peer)[0]
         except BlockingIOError:
             self._socket.close()
-            raise KubernixError(f"the guardian of cluster {cluster_id} has let nobody in for {timeout:g} s") from None
+            raise KubernixError(f"the guardian of cluster {cluster_id} has let none in for {timeout:g} s") from None
         except OSError as error:
             self._socket.close()
             raise ClusterGone(f"the guardian of cluster {cluster_id} does not listen: {error}") from None

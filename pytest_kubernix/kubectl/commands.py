@@ -214,7 +214,7 @@ class Kubectl(Runner):
             all_namespaces: Whether it has to hold everywhere.
 
         Raises:
-            KubectlError: There is no such resource, which kubectl only warns of, or nobody could be asked.
+            KubectlError: There is no such resource, which kubectl only warns of, or there was no answer.
         """
         __tracebackhide__ = True
         args = ["auth", "can-i", verb, f"{resource}/{name}" if name else resource]
@@ -222,7 +222,7 @@ class Kubectl(Runner):
         args += ["--all-namespaces"] if all_namespaces else []
         result = self(*args, namespace=namespace, check=False)
         answer = result.stdout.partition(" ")[0].strip()
-        # A name with a mistake in it is nobody's right, and the test that expects "no" would pass.
+        # A name with a mistake in it is never allowed, and the test that expects "no" would pass.
         if answer not in {"yes", "no"} or "doesn't have a resource type" in result.stderr:
             raise failure(result.command, result.returncode, result.stderr, result.stdout)
         return answer == "yes"

@@ -39,7 +39,7 @@ class Forward(AbstractContextManager[int]):
             KubectlError: It ended before it listened, or its time was up (`returncode` is None).
         """
         __tracebackhide__ = True
-        # A file takes whatever it complains about: a pipe that nobody reads would stop it one day.
+        # A file takes whatever it complains about: a pipe that is not read would stop it one day.
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         try:
             self._process = subprocess.Popen(

@@ -67,14 +67,14 @@ def _create_below(top: Path, name: Path, root: Path) -> None:
         parent, group = group, group / part
         with contextlib.suppress(FileExistsError):
             group.mkdir()
-            # Users of a container's own namespace (hostUsers: false) are nobody's here, and must get to their cgroup.
+            # Users of a container's own namespace (hostUsers: false) are strangers here, and must get to their cgroup.
             group.chmod(0o755)
         if version(root) == 1 and top.name.startswith("cpuset"):
             _copy_cpuset(parent, group)
 
 
 def remove(name: str, timeout: float = 5.0, root: Path = ROOT) -> list[str]:
-    """Remove a cgroup and all below it, in every hierarchy, and its parents where nobody else uses them.
+    """Remove a cgroup and all below it, in every hierarchy, and its parents where no other cluster uses them.
 
     Returns:
         What could not be removed within `timeout` seconds, a line each.

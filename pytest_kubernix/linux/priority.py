@@ -1,4 +1,4 @@
-"""The priority of a whole cluster: low while a spare waits for somebody, what it was before once somebody has it.
+"""The priority of a whole cluster: low while a spare waits for a holder, what it was before once it has one.
 A nice value counts within a session only where the kernel groups by session (autogroup), so both are set."""
 
 from __future__ import annotations

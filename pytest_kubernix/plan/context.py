@@ -134,7 +134,7 @@ class ClusterContext:
         return self.path("kubeconfigs", f"{identity}.conf")
 
     def environment(self, **extra: str) -> dict[str, str]:
-        """The environment of a process: nothing is inherited from whoever runs the tests."""
+        """The environment of a process: nothing is inherited from the process that runs the tests."""
         return {"PATH": SYSTEM_PATH, "HOME": self.facts.run_dir, "GOGC": GOGC, **extra}
 
 

@@ -74,8 +74,8 @@ def namespace_path(ctx: ClusterContext, name: str) -> str:
 def _hardware_address(ip: str) -> str:
     """A locally administered address that belongs to an IP address for good.
 
-    A bridge without one takes the lowest of its ports, and changes it when a node dies: whoever remembers the old one
-    then talks into the void for a minute. So does whoever remembers a node that came back with another.
+    A bridge without one takes the lowest of its ports, and changes it when a node dies: a
+    neighbour that remembers the old one gets no answer for a minute. So it is with a node that came back with another.
     """
     return ":".join(f"{byte:02x}" for byte in (0x0A, 0x58, *IPv4Address(ip).packed))
 

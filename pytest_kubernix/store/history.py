@@ -18,11 +18,11 @@ from .rules import PREFIX, Rules
 
 # Controllers that go on writing for so long are not reacting, they are at work.
 SETTLE_TIMEOUT = 15.0
-# A checkpoint is worth more when nothing is under way, but nobody waits for long.
+# A checkpoint is worth more when nothing is under way, but no test waits for long.
 CALM_TIMEOUT = 2.0
 # APIServices of CRDs come and go by themselves within milliseconds, as a rule.
 PATIENCE = 1.0
-# After so many rounds, a status that is written again and again is left to whoever writes it.
+# After so many rounds, a status that is written again and again is left to its writer.
 STRICT_ROUNDS = 2
 SHOWN = 8
 

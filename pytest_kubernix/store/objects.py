@@ -87,7 +87,7 @@ class StoredObject:
         metadata = b"".join(
             _field(UID, new_uid.encode()) if has == UID else whole for has, whole, _ in _fields(self.section(METADATA))
         )
-        # As at its creation: the phase, and the class, which the API server lets nobody change or add later.
+        # As at its creation: the phase, and the class, which the API server lets no client change or add later.
         status = _field(PHASE, b"Pending") + _field(QOS_CLASS, self.inside(STATUS, QOS_CLASS))
         return self.having(METADATA, metadata).having(STATUS, status)
 
@@ -119,7 +119,7 @@ def uid(value: bytes) -> str:
 
 
 def without_status(value: bytes, kinds: Iterable[str]) -> bytes:
-    """What of an object is asked for by somebody, and not merely reported by a controller.
+    """What of an object is asked for by its owner, and not merely reported by a controller.
 
     Args:
         value: As etcd has it.

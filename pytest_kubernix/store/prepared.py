@@ -74,7 +74,7 @@ class PreparedData:
         return ""
 
     def make(self, source: EtcdClient, etcd: Path, sockets: Path) -> None:
-        """Make it from a cluster that has just booted; what somebody else makes meanwhile is left to them.
+        """Make it from a cluster that has just booted; what another process makes meanwhile is left to it.
 
         Args:
             source: The cluster's etcd.
@@ -172,7 +172,7 @@ def _write(entries: list[Entry], etcd: Path, data: Path, sockets: Path) -> None:
     from ..components.etcd import data_flags
 
     client = sockets / "made.sock"
-    # It must not outlive whoever runs the tests, however that ends.
+    # It must not outlive the process that runs the tests, however that ends.
     setpriv = shutil.which("setpriv")
     tied = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     process = subprocess.Popen(

@@ -167,7 +167,7 @@ class Reactions:
         return added == done and not _UNREAD.search(text), int(sum(added.values()))
 
     def learn(self) -> None:
-        """Learn where Kubernetes' own resources are served, while nobody waits for it."""
+        """Learn where Kubernetes' own resources are served, while no test waits for it."""
         self._paths = self._paths or self._discover()
 
     def _discover(self) -> dict[str, str]:

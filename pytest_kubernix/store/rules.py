@@ -26,7 +26,7 @@ API_SERVICES = b"apiregistration.k8s.io/apiservices/"
 AUTOMANAGED = b"kube-aggregator.kubernetes.io/automanaged"
 
 # The order in which objects go. A controller that saw a pod go before its ReplicaSet would make another one; one
-# that works in a namespace that is gone can make nothing. Admission goes first, so that it stands in nobody's way.
+# that works in a namespace that is gone can make nothing. Admission goes first, so that it stands in no one's way.
 # Instances go before their CRD, so that those who watch them see it. What is not listed has rank 0.
 DELETE_RANKS = {
     CRDS: 1,
@@ -84,7 +84,7 @@ WITH_STATUS = frozenset(
     }
 )
 
-# The shortest grace that a kubelet knows, in seconds. Nobody is left to whom a longer goodbye would mean anything.
+# The shortest grace that a kubelet knows, in seconds. A longer goodbye would mean nothing to a test that is over.
 POD_GRACE = 1
 TERMINAL = (b"Succeeded", b"Failed")
 

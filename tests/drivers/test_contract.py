@@ -1,4 +1,4 @@
-"""What every driver keeps, whoever wrote it: the native one, and one that has nothing but what the contract demands."""
+"""What every driver keeps: the native one, and one of others that has nothing but what the contract demands."""
 
 from __future__ import annotations
 

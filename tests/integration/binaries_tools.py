@@ -47,14 +47,14 @@ def run(command: Sequence[object], stdin: bytes = b"") -> tuple[int, bytes, byte
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
+    """A port that is free at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def accepts(host: str, port: int) -> bool:
-    """Whether anybody listens there."""
+    """Whether a server listens there."""
     try:
         socket.create_connection((host, port), timeout=LIMIT).close()
     except OSError:
@@ -68,7 +68,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process, dead ones that nobody reaped included."""
+    """The children of a process, dead ones that were not reaped included."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
 

@@ -173,7 +173,7 @@ def _judge(run: Run, cell: Cell) -> None:
     elif cell.way == "Ctrl-C":
         assert code == 2, output
     if cell.way == "SIGKILL worker" and cell.moment in BOOT:
-        # Whoever waited has taken over, or found what was ready.
+        # A process that waited has taken over, or found what was ready.
         assert "passed" in [run.outcomes().get(name) for name in ("test_first", "test_second")], output
 
 

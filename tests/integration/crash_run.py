@@ -180,7 +180,7 @@ class Run:
         self.gate.open()
         self.trace.kill()
         eventually(lambda: not self.trace.alive(), what="the end of a run")
-        # Cgroups; the directory itself goes with the folder, whoever owns it.
+        # Cgroups; the directory itself goes with the folder, whichever user owns it.
         sweep(self.root)
 
 

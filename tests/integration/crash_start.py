@@ -1,5 +1,5 @@
 """One start of a cluster, by itself: `python -m tests.integration.crash_start ROOT NODES KEY`.
-Says "ready", then waits for the end of its input; whoever wants may kill it at any moment."""
+Says "ready", then waits for the end of its input; it may be killed at any moment."""
 
 from __future__ import annotations
 

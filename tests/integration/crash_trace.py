@@ -75,7 +75,7 @@ class Trace:
             # An empty directory for run directories is no cluster's.
             return rest != str(self.root) and Path(rest).is_relative_to(self.root)
         if kind == "cgroup" and rest.endswith("/kubernix"):
-            # All clusters' parent: whoever is last takes it along.
+            # All clusters' parent: the last one takes it along.
             return line.startswith("+") and not any(CLUSTER_ID.fullmatch(child.name) for child in Path(rest).glob("*"))
         if ids := set(ID.findall(rest)):
             return bool(ids & self._ids)

@@ -44,7 +44,7 @@ SYSCTLS = (
     "vm/overcommit_memory",
     "vm/panic_on_oom",
 )
-# Where the parts of a Kubernetes node keep their state when nobody separates them from the machine.
+# Where the parts of a Kubernetes node keep their state when they are not separated from the machine.
 PLACES = (
     "/etc/cni",
     "/etc/containerd",
@@ -89,7 +89,7 @@ class Snapshot:
     """What was seen at one moment, each as lines that can be read and compared.
 
     Attributes:
-        root: Where our run directories are; clusters elsewhere belong to somebody else.
+        root: Where our run directories are; clusters elsewhere belong to others.
         processes: All processes of the machine, by PID.
         facts: Name of a kind → its lines.
     """
@@ -99,7 +99,7 @@ class Snapshot:
     facts: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def changes(self, after: Snapshot) -> list[str]:
-        """What is there in addition (+) and what is missing (-) in `after`, a line each; nobody else's clusters."""
+        """What is there in addition (+) and what is missing (-) in `after`, a line each; not of others' clusters."""
         foreign = self._foreign_ids() | after._foreign_ids()
         lines = []
         for kind in sorted({*self.facts, *after.facts}):
@@ -206,7 +206,7 @@ def _processes() -> Iterator[tuple[int, Process]]:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             net = (entry / "ns" / "net").stat().st_ino if os.access(entry / "ns", os.R_OK) else 0
-            # A zombie holds nothing, and whoever reaps it does so in its own time; kernel threads are nobody's.
+            # A zombie holds nothing, and its parent reaps it in its own time; kernel threads belong to no user.
             if fields[0] != "Z" and command:
                 pid = int(entry.name)
                 yield pid, Process(pid, int(fields[1]), int(fields[19]), command, net)
@@ -286,7 +286,7 @@ def _mounts() -> Iterator[str]:
 def _cgroups() -> Iterator[str]:
     for top, folders, _ in os.walk("/sys/fs/cgroup"):
         for name in folders:
-            # Whoever runs on this machine may make cgroups; those of a kubelet or a runtime have such a word.
+            # All that runs on this machine may make cgroups; those of a kubelet or a runtime have such a word.
             if re.search("kubernix|kube|containerd|cri|k8s", f"{top}/{name}"):
                 yield f"{top}/{name}"
 

@@ -29,7 +29,7 @@ from pytest_kubernix.binaries.cache import Cache
 say = lambda line: print(line, file=sys.stderr, flush=True)
 print(builder.build(bundles.programs(), Cache(), say))
 """
-# A Go that waits before it builds until someone opens the gate, so that a test can act meanwhile.
+# A Go that waits before it builds until the gate is opened, so that a test can act meanwhile.
 GATED_GO = """#!/bin/sh
 if [ "$1" = build ]; then
     echo $$ >> "{root}/builds"
@@ -49,7 +49,7 @@ class Yard:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of whoever builds here."""
+        """The environment of a user who builds here."""
         return {
             **os.environ, "KUBERNIX_CACHE": str(self.root / "cache"), "PYTHONPATH": str(REPOSITORY),
             "PATH": f"{self.root / 'bin'}{os.pathsep}{os.environ['PATH']}",

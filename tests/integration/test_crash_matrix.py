@@ -1,4 +1,4 @@
-"""Whoever dies, however, and whenever: afterwards the machine is as it was before.
+"""Whatever dies, however, and whenever: afterwards the machine is as it was before.
 Every cell runs pytest as a process of its own; `-m long` plays all of them and prints the table."""
 
 from __future__ import annotations

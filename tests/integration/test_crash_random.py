@@ -27,7 +27,7 @@ SETTLING = 30.0
 
 
 def start(root: Path, nodes: int, key: str, log: Path) -> subprocess.Popen[bytes]:
-    # Whoever is started by one that ignores Ctrl-C, as shells let jobs in the background, ignores it as well.
+    # A child of a process that ignores Ctrl-C, as shells let jobs in the background, ignores it as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -105,7 +105,7 @@ def test_starts_killed_at_random_instants(count: int, request: pytest.FixtureReq
             seconds = until_ready(process, log)
             finish(process)
             lines.append(f"the next start: {seconds:.1f} s, the first: {usual:.1f} s")
-            # On a machine that is busy with other things: whoever waits for remains waits for a time-out of 30 s.
+            # On a machine that is busy with other things: a wait for remains is one for a time-out of 30 s.
             assert seconds < 2 * usual + 15, "\n".join([*lines, log.read_text()])
         eventually(lambda: sweep(root) or not trace.run_dirs(), timeout=SETTLING, what="the end of every guardian")
         trace.clean(0, SETTLING, "\n".join([*lines, log.read_text()]))

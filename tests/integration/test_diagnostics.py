@@ -28,7 +28,7 @@ ENCODED = base64.b64encode(CANARY.encode()).decode()
 
 
 def kill_from_outside(cluster: Cluster, component: str) -> None:
-    """SIGKILL a component as the kernel's OOM killer would: whoever parents it is not asked.
+    """SIGKILL a component as the kernel's OOM killer would: its parent is not asked.
 
     Its PID is found by its command line, which has the run directory, and waited for by a pidfd.
     """

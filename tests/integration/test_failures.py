@@ -7,7 +7,6 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from pytest_kubernix import BootError, Cluster, ConfigError, KubernixError
-from pytest_kubernix.binaries.cache import Cache
 from pytest_kubernix.boot.claims import Claims
 from pytest_kubernix.cli import main
 from pytest_kubernix.drivers.native.machine import failed_boots
 
 from .components import Dying, DyingHeld, NoExecutable, Scripted, boot
 from .pods import eventually, guardian_of, node_address
+from .unprivileged import unprivileged
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -160,7 +159,7 @@ def test_a_network_in_use_is_refused(kubernix: Cluster, folder: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_refused(folder: Path) -> None:
-    """An API port on which somebody listens is refused, with the port and what is allowed."""
+    """An API port on which a server listens is refused, with the port and what is allowed."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -186,7 +185,7 @@ def test_the_api_port_is_the_one_that_was_asked_for(folder: Path) -> None:
 
 
 def test_a_run_root_that_does_not_do_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Too long for sockets, no directory, or somebody else's: each is told, and nothing is made."""
+    """Too long for sockets, no directory, or another user's: each is told, and nothing is made."""
     deep = folder / ("x" * 100)
     with pytest.raises(ConfigError, match=r"root=.*must be at least \d+ bytes shorter"):
         boot(root=deep)
@@ -242,47 +241,6 @@ class Mayfly(Scripted):
         return replace(super().build(ctx), ready=())
 
 
-def as_nobody(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user without any right, who may read what this one's Python and executables need.
-
-    Both may be in a home that is closed to others. In a mount namespace of its own, the command sees an
-    open one in its place, with these two alone in it.
-    """
-    needed = {Path(sys.base_prefix), Path(sys.prefix), Cache().root, Path(__file__).parent.parent.parent}
-    lines = ["set -e", "mount --make-rprivate /"]
-    scratch = directory / "scratch"
-    closed: dict[Path, list[Path]] = {}
-    for path in sorted(needed):
-        barrier = [parent for parent in reversed(path.parents) if not parent.stat().st_mode & 0o001]
-        if barrier:
-            closed.setdefault(barrier[0], []).append(path)
-    for number, (home, paths) in enumerate(closed.items()):
-        for index, path in enumerate(paths):
-            place = scratch / f"{number}-{index}"
-            place.mkdir(parents=True)
-            lines.append(f"mount --bind {path} {place}")
-        lines.append(f"mount -t tmpfs -o mode=0755 none {home}")
-        for index, path in enumerate(paths):
-            lines.append(f"mkdir -p {path} && mount --move {scratch / f'{number}-{index}'} {path}")
-    right = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --bounding-set=-all"
-    lines.append(f"exec {right} {shlex.join(command)}")
-    home = directory / "home"
-    home.mkdir()
-    os.chown(home, 65534, 65534)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "KUBERNIX_CACHE": str(Cache().root),
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    return subprocess.run(
-        ["unshare", "--mount", "sh", "-c", "\n".join(lines)],
-        env=environment, cwd=home, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-
-
 def test_a_user_without_rights(folder: Path) -> None:
     """Nodes are refused at once with what is missing, and a control plane without nodes works."""
     folder.chmod(0o755)
@@ -295,7 +253,7 @@ def test_a_user_without_rights(folder: Path) -> None:
     )
     run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(test)]
     begun = time.monotonic()
-    refused = as_nobody(folder, *run, "--kubernix-nodes=1")
+    refused = unprivileged(folder, *run, "--kubernix-nodes=1")
     assert time.monotonic() - begun < 10
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder / "scratch")
@@ -304,7 +262,7 @@ def test_a_user_without_rights(folder: Path) -> None:
     assert "nodes=1: this user may not make network and mount namespaces" in refused.stdout
     assert "CAP_SYS_ADMIN" in refused.stdout
     assert "nodes=0" in refused.stdout
-    works = as_nobody(folder, *run, "--kubernix-nodes=0")
+    works = unprivileged(folder, *run, "--kubernix-nodes=0")
     assert works.returncode == 0, works.stdout + works.stderr
     assert "1 passed" in works.stdout
     assert list((folder / "home").glob("kubernix-*")) == []

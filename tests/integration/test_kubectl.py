@@ -69,7 +69,7 @@ def test_a_wait_that_fails_says_for_what(kubernix_kubectl: Kubectl, kubernix_nam
 
 
 def test_a_wait_that_fails_says_what_it_saw(kubernix_kubectl: Kubectl, kubernix_namespace: str) -> None:
-    """A Deployment whose image nobody has is told with its condition, its pod's container and the events."""
+    """A Deployment whose image is nowhere is told with its condition, its pod's container and the events."""
     kubectl = kubernix_kubectl.in_namespace(kubernix_namespace)
     spec: dict[str, Any] = server_pod("web", image="nowhere.test/none:1")["spec"]
     del spec["terminationGracePeriodSeconds"]

@@ -43,7 +43,7 @@ SEEN = (
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A directory for run directories that nobody else uses. Short, since sockets are made below it."""
+    """A directory for run directories that no other test uses. Short, since sockets are made below it."""
     folder = Path(tempfile.mkdtemp(prefix="kxt-"))
     try:
         yield folder / "r"
@@ -137,7 +137,7 @@ def test_nothing_is_swept_of_what_is_still_dying(root: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a cgroup")
 def test_what_cannot_be_removed_is_told_and_found_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A cgroup that somebody else's process is in stays, and so does the directory that the next sweep finds it by."""
+    """A cgroup that a process of others is in stays, and so does the directory that the next sweep finds it by."""
     run_dir = root / "aaaaaaaa"
     run_dir.mkdir(parents=True)
     Layout(run_dir).engine.write_text(record(NativeEngine))
@@ -160,7 +160,7 @@ def test_what_cannot_be_removed_is_told_and_found_again(root: Path, capsys: pyte
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a cgroup")
 def test_what_outlives_a_cluster_is_found_again(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also in an orderly end, the directory stays with a cgroup that somebody else's process is in."""
+    """Also in an orderly end, the directory stays with a cgroup that a process of others is in."""
     before = snapshot(root)
     assert main(["up", "--nodes=1", f"--root={root}"]) == 0
     (info,) = running(root)

@@ -76,7 +76,7 @@ def test_what_is_on_its_way_is_not_waited_for(kubernix: Cluster) -> None:
 
 
 def test_a_namespace_that_the_test_removed_itself(kubernix: Cluster) -> None:
-    """Whoever cleans up themselves is not punished for it."""
+    """A test that cleans up itself is not punished for it."""
     namespaces = Namespaces(kubernix)
     name = namespaces.create("tests/test_x.py::test_tidy")
     kubernix.kubectl.delete("namespace", name, wait=False)

@@ -41,7 +41,7 @@ class Net(NamedTuple):
     addresses: dict[str, str]
 
     def answers(self, url: str, *, wanted: set[str], ask: str = "on-node-1") -> None:
-        """Asked often enough from a pod, a URL is answered by each of `wanted`, and by nobody else."""
+        """Asked often enough from a pod, a URL is answered by each of `wanted`, and by no other."""
         seen: set[str] = set()
 
         def look() -> bool:
@@ -203,7 +203,7 @@ def outside() -> Iterator[str]:
     The network namespace, and the link with it, ends with the server's process.
     """
     link = f"kxt-{secrets.token_hex(3)}"
-    # A network of its own for each run: TEST-NET-3 (RFC 5737) is nobody's.
+    # A network of its own for each run: TEST-NET-3 (RFC 5737) has no owner.
     first = secrets.randbelow(64) * 4
     near, far = f"203.0.113.{first + 1}", f"203.0.113.{first + 2}"
     serve = f"import http.server as h; h.test(h.SimpleHTTPRequestHandler, h.ThreadingHTTPServer, port=80, bind={far!r})"
@@ -257,7 +257,7 @@ def test_pods_do_not_reach_the_hosts_loopback(net: Net) -> None:
 
 
 def test_a_name_that_is_nowhere_fails_fast(net: Net) -> None:
-    """A name outside the cluster that nobody knows is answered, not waited for."""
+    """A name outside the cluster that no server knows is answered, not waited for."""
     result = net.kubectl.exec(
         "on-node-1", PROGRAM, "resolve", "nobody.invalid", namespace=net.namespace, check=False, timeout=20
     )

@@ -40,7 +40,7 @@ def test_only_its_owner_reads_the_run_directory(kubernix: Cluster) -> None:
     """The run directory is closed to other users, and every file with a key in it is so by itself."""
     run_dir = kubernix.handle.run_dir
     assert run_dir
-    kubernix.user("somebody")
+    kubernix.user("ann")
     assert run_dir.stat().st_mode & 0o777 == 0o700
     files = [path for path in run_dir.rglob("*") if path.is_file()]
     private = [path for path in files if holds_a_secret(path)]
@@ -96,7 +96,7 @@ def test_nothing_listens_to_strangers(kubernix: Cluster) -> None:
 
 
 def test_strangers_get_nothing(kubernix: Cluster) -> None:
-    """API server, relay and kubelets refuse whoever shows no certificate, whatever is asked."""
+    """API server, relay and kubelets refuse every client that shows no certificate, whatever is asked."""
     server = int(kubernix.server.rpartition(":")[2])
     node = node_address(kubernix.kubectl, "node-1")
     host = f"{node.rpartition('.')[0]}.1"

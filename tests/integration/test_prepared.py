@@ -114,7 +114,7 @@ def test_a_second_start_restores_what_is_missing(prepared: Cluster) -> None:
     assert prepared.handle.run_dir
     prepared.kubectl("delete", "clusterrole", "system:node-proxier")
     with contextlib.closing(EtcdClient(Layout(prepared.handle.run_dir).etcd_socket)) as store:
-        # Nobody may delete it by the API.
+        # By the API it can't be deleted.
         store.apply([Delete(b"/registry/priorityclasses/system-node-critical")])
     eventually(lambda: len(before) - len(provided(prepared)) == 2, what="both to be gone")
     prepared.components["kube-apiserver"].restart()
@@ -174,7 +174,7 @@ def in_place(registry: ComponentRegistry) -> None:
 def test_another_api_server_runs_every_hook(
     prepared: Cluster, change: Callable[[ComponentRegistry], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Data of an API server with other settings serves nobody else, nor does it trust anybody's, however it was set."""
+    """Data of an API server with other settings serves no other cluster, nor does it trust another's."""
     made: list[object] = []
     config = ClusterConfig.from_json(prepared.handle.config)
 

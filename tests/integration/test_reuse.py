@@ -205,7 +205,7 @@ def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
     for command in ("list", "gc"):
         assert main([command, where]) == 0
         assert trouble in capsys.readouterr().err
-    # Nobody else's share of it is asked for.
+    # The shares of others are not asked for.
     holder = GuardianClient.join(info.layout)
     assert main(["down", info.cluster_id, where]) == 0
     assert f"{info.cluster_id} is gone" in capsys.readouterr().err
@@ -216,7 +216,7 @@ def test_a_cluster_whose_guardian_is_stopped_can_be_ended(
 
 
 def test_a_killed_cluster_can_be_had_again_at_once(root: Path) -> None:
-    """Whoever asks for a name whose guardian was killed a moment ago gets a new one, with nothing of the old."""
+    """A run that asks for a name whose guardian was killed a moment ago gets a new one, with nothing of the old."""
     assert main(["up", "dev", "--nodes=1", f"--root={root}"]) == 0
     first = find("dev", root)
     assert first.handle

@@ -59,7 +59,7 @@ def instance(plural: str, name: str, *finalizers: str) -> dict[str, Any]:
 
 
 def define(cluster: Cluster, plural: str, namespace: str, *finalizers: str) -> None:
-    """A CRD, and an instance that nobody will ever finalize."""
+    """A CRD, and an instance that no controller will ever finalize."""
     cluster.kubectl.apply(definition(plural))
     cluster.kubectl.wait(f"crd/{plural}.{GROUP}", "condition=Established")
     cluster.kubectl.apply(instance(plural, "one", *finalizers), namespace=namespace)
@@ -394,7 +394,7 @@ WORK = Path(__file__).with_name("rollback_work.py")
 
 @pytest.mark.parametrize("workers", ["-p no:xdist", "-n 2", "-n 2 --kubernix-scope=worker"])
 def test_no_leak_between_tests(suite: pytest.Pytester, workers: str) -> None:
-    """Each test finds the suite's preparations and nothing of other tests, whoever runs beside it."""
+    """Each test finds the suite's preparations and nothing of other tests, whatever runs beside it."""
     suite.makeconftest(LEAK_CHECK)
     suite.makepyfile(
         objects=Path(objects.__file__).read_text(encoding="utf-8"),
@@ -437,7 +437,7 @@ def test_pods_of_every_node_are_rolled_back(kubernix_pristine: Cluster) -> None:
 
 @pytest.mark.kubernix(nodes=0)
 def test_a_controller_that_goes_on_is_named(kubernix_pristine: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who keeps writing makes the rollback give up after its limit, with the objects that change back."""
+    """A client that keeps writing makes the rollback give up after its limit, with the objects that change back."""
     monkeypatch.setattr(rollback, "SETTLE_TIMEOUT", 1.0)
     kubectl = kubernix_pristine.kubectl
     checkpoint = kubernix_pristine.checkpoint()

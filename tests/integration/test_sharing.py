@@ -1,4 +1,4 @@
-"""One cluster for all workers of a test run: booted once, prepared once, the same for everybody.
+"""One cluster for all workers of a test run: booted once, prepared once, the same for all.
 Driven runs count who did what; see `crash_plugin.py`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spares: clusters that boot while tests run, are taken instead of booted, and end when nobody takes them."""
+"""Spares: clusters that boot while tests run, are taken instead of booted, and end when they are not taken."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(suite: pytest.Pytester, root: Path, *arguments: str, spare: int = 1) -> 
 
 
 def spares_of(root: Path) -> list[RunningInfo]:
-    """The spares that are up, and that nobody has taken."""
+    """The spares that are up, and were not taken."""
     return [info for info in running(root) if info.spare and Layout(info.run_dir).spare.exists()]
 
 
@@ -163,7 +163,7 @@ def taking(self):
 
 def slowly(cls, layout):
     eventually(lambda: len(list(Path().glob("taking-*"))) == 3)
-    # Whoever boots now has a directory within milliseconds.
+    # A process that boots now has a directory within milliseconds.
     limit = time.monotonic() + 0.5
     while time.monotonic() < limit and len(list(Path({str(root)!r}).glob("????????"))) == 1:
         time.sleep(0.01)
@@ -178,7 +178,7 @@ GuardianClient.join = classmethod(slowly)
 
 
 def test_a_spare_that_nobody_takes_ends(suite: pytest.Pytester, root: Path) -> None:
-    """After its lifetime a spare is gone, with nobody there to end it."""
+    """After its lifetime a spare is gone, with no process there to end it."""
     suite.makeconftest("import pytest_kubernix.guardian.spare as spare\nspare.LIFETIME = 4.0")
     suite.makepyfile("def test_a(kubernix): pass")
     run(suite, root).assert_outcomes(passed=1)

@@ -130,7 +130,7 @@ def test_a_failing_ready_hook_stops_the_cluster(
     failed = "pytest_kubernix_cluster_ready (conftest.py:115) failed: RuntimeError: the ready hook failed"
     result.stdout.fnmatch_lines([failed])
     result.stdout.no_fnmatch_line("*factory.py*")
-    # Nobody got to see it, so there is nothing to look at a last time.
+    # No test got to see it, so there is nothing to look at a last time.
     assert events() == [event for event in ONE_BOOT if not event.startswith("stopping")]
 
 

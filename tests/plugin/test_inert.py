@@ -1,4 +1,4 @@
-"""Whoever asks for no cluster pays nothing.
+"""A suite that asks for no cluster pays nothing.
 Each run has a process of its own: what is imported is the question."""
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_a_variable_with_a_slip_is_told(suite: pytest.Pytester, monkeypatch: pyt
 
 
 def test_a_wrong_value_is_named_as_it_was_typed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Someone who set a variable or an ini line does not have to translate the message."""
+    """A user who set a variable or an ini line does not have to translate the message."""
     suite.makeini("[pytest]\nkubernix_nodes = 65\n")
     suite.runpytest().stderr.fnmatch_lines(["ERROR: kubernix_nodes = 65 in tox.ini: allowed is *"])
     monkeypatch.setenv("KUBERNIX_NODES", "66")

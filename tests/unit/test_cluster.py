@@ -94,7 +94,7 @@ def test_it_is_stopped_although_nobody_could_be_told() -> None:
 
 
 def test_kubeconfigs_of_users_are_private_files(run_dir: Path) -> None:
-    """Nobody else reads them, nothing half-written stays, and each identity has its own."""
+    """No other user reads them, nothing half-written stays, and each identity has its own."""
     cluster = Cluster(Stub(run_dir))
     paths = [
         cluster.user("alice"),
@@ -136,7 +136,7 @@ def test_a_checkpoint_that_is_none(what: object) -> None:
 
 
 def test_a_driver_without_a_ca() -> None:
-    """Where nobody can issue certificates, the error says whose fault that is."""
+    """Where no certificates can be issued, the error says whose fault that is."""
     with pytest.raises(DriverError, match="user: driver 'stub' does not hold the CA"):
         Cluster(Stub(None)).user("alice")
 
@@ -162,7 +162,7 @@ def test_a_cluster_without_nodes_takes_no_image() -> None:
 
 @pytest.mark.parametrize("ask", ["checkpoint", "rollback"])
 def test_a_driver_without_etcd_says_so(ask: str) -> None:
-    """Checkpoints of a cluster whose etcd nobody reaches are refused, with what does without."""
+    """Checkpoints of a cluster whose etcd can't be reached are refused, with what does without."""
     cluster = Cluster(Stub(None))
     asked = object.__new__(Checkpoint)
     call: dict[str, Callable[[], object]] = {

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "cluster": {*BASE, "controls", "kubectl", "image_archive", "access", "drivers", "diagnostics", "store"},
     "hookspecs": {"cluster", "config", "drivers", "plan"},
     "fixtures": {*BASE, "versions", "cluster", "kubectl", "drivers", "options", "share", "guardian", "diagnostics"},
-    "doctor": {*BASE, "linux", "binaries", "drivers"},
+    "doctor": {*BASE, "layout", "linux", "binaries", "drivers"},
     "plugin": {"errors", "cluster", "hookspecs", "options", "fixtures", "drivers"},
 }  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_a_failure_may_be_a_result(tmp_path: Path) -> None:
 
 
 def ends(pid: int) -> bool:
-    """Whether a process that is nobody's child here has ended, or does within seconds."""
+    """Whether a process that has no parent here has ended, or does within seconds."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -97,7 +97,7 @@ def test_an_unknown_driver(registry: DriverRegistry) -> None:
 
 @pytest.mark.parametrize("name", ["some", "auto"])
 def test_a_name_is_taken_once(registry: DriverRegistry, name: str) -> None:
-    """Two plugins can't both be one driver, and nobody is auto."""
+    """Two plugins can't both be one driver, and none is auto."""
     registry.register("some", Some)
     with pytest.raises(DriverError, match=f"'{name}' is registered already"):
         registry.register(name, Some)

@@ -37,7 +37,7 @@ def missing(nodes: int) -> KubernixError | None:
         return DriverError(
             f"{wanted}: this user may not make network and mount namespaces "
             "(CAP_SYS_ADMIN and CAP_NET_ADMIN are missing)",
-            hint="Run as root, or ask for nodes=0: a control plane without nodes needs no rights.",
+            hint=f"{_how_to_have_rights()}, or ask for nodes=0: a control plane without nodes needs no rights.",
         )
     absent = {name: package for name, package in SYSTEM_PROGRAMS.items() if not system_program(name)}
     if absent:
@@ -51,6 +51,13 @@ def missing(nodes: int) -> KubernixError | None:
             hint="In a container, run it privileged; on a machine, the kernel's command line may disable controllers.",
         )
     return None
+
+
+def _how_to_have_rights() -> str:
+    """What gives this user the rights that it lacks: to root in a container, "run as root" says nothing."""
+    if os.geteuid() == 0:
+        return "This is root without those capabilities, as in a container: run that privileged, or add them to it"
+    return "Run as root"
 
 
 def too_many(config: ClusterConfig) -> KubernixError | None:
@@ -139,4 +146,9 @@ def failed_boots() -> Path:
     """Where the logs of boots that failed are kept."""
     from platformdirs import user_log_path
 
+    # A user without a home, such as a mere number in a container, has none for logs either.
+    try:
+        Path.home()
+    except RuntimeError:
+        return default_root().with_name(f"kubernix-failed-boots-{os.getuid()}")
     return user_log_path("pytest-kubernix") / "failed-boots"

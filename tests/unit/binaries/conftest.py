@@ -27,7 +27,7 @@ MAKES_ALL = "echo example.test/one; for name in $FAKE_GO_NAMES; do echo $name > 
 
 @pytest.fixture(autouse=True)
 def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep every test away from the variables and the cache of whoever runs it."""
+    """Keep every test away from the variables and the cache of the user who runs it."""
     for name in ("KUBERNIX_ASSETS", "KUBEBUILDER_ASSETS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KUBERNIX_CACHE", str(tmp_path / "cache"))

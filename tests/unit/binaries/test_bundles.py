@@ -16,7 +16,7 @@ def test_digest_stays_while_nothing_changes(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("file", ["main.go", "pins/1.0/go.mod.pin", "pins/1.0/go.sum.pin"])
 def test_digest_follows_every_source(bundle: Bundle, file: str) -> None:
-    """A changed source or pin is another digest, so that nobody runs what was built of the old one."""
+    """A changed source or pin is another digest, so that what was built of the old one is not run."""
     before = bundle.digest()
     path = bundles.SOURCES / "tool" / file
     path.write_text(path.read_text() + "// changed\n")

@@ -100,7 +100,7 @@ def test_other_builds_need_not_wait(cache: Cache, bundle: Bundle) -> None:
 
 
 def test_lock_files_stay(cache: Cache, bundle: Bundle) -> None:
-    """The lock file is never removed, since a waiter on a removed file would share its build with nobody."""
+    """The lock file is never removed, since a waiter on a removed file would share its build with no one."""
     for _ in range(2):
         with cache.lock(bundle, ignore):
             inode = {path.stat().st_ino for path in cache.root.glob("locks/*.lock")}
@@ -123,7 +123,7 @@ def test_lock_lasts_as_long_as_its_last_holder(cache: Cache, bundle: Bundle) -> 
 
 
 def test_sweep_removes_what_dead_builds_left(cache: Cache, bundle: Bundle) -> None:
-    """The next build removes scratch directories of its own bundle and of others that nobody builds."""
+    """The next build removes scratch directories of its own bundle and of others that are not being built."""
     other, busy = replace(bundle, tags=("other",)), replace(bundle, tags=("busy",))
     left = [cache.scratch(bundle), cache.scratch(other)]
     (left[0] / "made").mkdir()

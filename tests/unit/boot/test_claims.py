@@ -10,7 +10,7 @@ from pytest_kubernix.errors import ConfigError
 
 
 def test_a_reserved_port_stays_ours() -> None:
-    """Nobody else can take a reserved port, while a component that shares it can."""
+    """No other process can take a reserved port, while a component that shares it can."""
     claims = Claims()
     port = claims.port()
     try:
@@ -24,7 +24,7 @@ def test_a_reserved_port_stays_ours() -> None:
 
 
 def test_a_taken_port_is_named() -> None:
-    """Asking for a port that someone listens on is an error with option, value and what is allowed."""
+    """Asking for a port that a server listens on is an error with option, value and what is allowed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"api_port={port}: the port is taken .*allowed is a free one"):

@@ -13,7 +13,7 @@ from pytest_kubernix.layout import MAX_SOCKET_PATH
 
 
 def test_run_directories_are_private_and_never_shared(tmp_path: Path) -> None:
-    """Each cluster has a directory of its own that nobody else can look into."""
+    """Each cluster has a directory of its own that no other user can look into."""
     made = [make_run_dir(tmp_path / "root") for _ in range(3)]
     assert len(set(made)) == 3
     assert all(path.stat().st_mode & 0o777 == 0o700 for path in made)
@@ -73,7 +73,7 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_shared_run_directory_is_met_in(tmp_path: Path) -> None:
-    """Everybody who asks for the directory of one shared cluster gets the same one."""
+    """Every process that asks for the directory of one shared cluster gets the same one."""
     assert make_run_dir(tmp_path, "abcd1234") == make_run_dir(tmp_path, "abcd1234") == tmp_path / "abcd1234"
 
 
@@ -103,7 +103,7 @@ def test_only_a_root_that_was_made_for_clusters_goes_with_the_last(tmp_path: Pat
 
 
 def test_what_others_could_write_to_is_not_met_in(tmp_path: Path) -> None:
-    """In a root that others write to, whoever made the directory first would decide what we run."""
+    """In a root that others write to, the user who made the directory first would decide what we run."""
     (tmp_path / "00000000").mkdir(mode=0o700)
     (tmp_path / "00000001").symlink_to("00000000")
     assert make_run_dir(tmp_path, "00000001") == tmp_path / "00000000"

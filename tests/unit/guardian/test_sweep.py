@@ -97,7 +97,7 @@ def test_a_successor_begins_with_nothing(tmp_path: Path) -> None:
 
 
 def test_only_those_who_share_hold(tmp_path: Path) -> None:
-    """A guardian that keeps everybody out of a cluster that is about to end does not hold it."""
+    """A guardian that keeps all others out of a cluster that is about to end does not hold it."""
     run_dir = cluster(tmp_path, "aaaaaaaa")
     assert not is_held(Layout(run_dir))
     holder = Holder(Layout(run_dir))
