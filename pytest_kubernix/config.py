@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from . import plain
 from .errors import ConfigError
 
 MAX_NODES = 64
@@ -27,9 +28,9 @@ SMALLEST_BLOCK = 26
 LARGEST_BLOCK = 20
 RESERVED_ADDRESSES = 12
 
-Scalar: TypeAlias = "str | int | float | bool | None"
+Scalar: TypeAlias = str | int | float | bool | None
 # What a flag may be set to.
-FlagValue: TypeAlias = "Scalar | Sequence[Scalar]"
+FlagValue: TypeAlias = Scalar | Sequence[Scalar]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,16 +105,13 @@ class ClusterConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; `from_json` is its inverse."""
-        data = dataclasses.asdict(self)
-        data["root"] = str(self.root) if self.root else None
-        data["addons"] = list(self.addons)
+        data: dict[str, Any] = plain.to_plain(self)
         return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ClusterConfig:
         """The configuration that `to_json` wrote."""
-        root = Path(data["root"]) if data["root"] else None
-        return cls(**{**data, "root": root, "addons": tuple(data["addons"])})
+        return plain.from_plain(cls, data)
 
     @property
     def repeatable(self) -> bool:
@@ -122,7 +120,8 @@ class ClusterConfig:
 
     def digest(self) -> str:
         """A short name for everything here: two configurations with one digest may share a cluster."""
-        text = json.dumps(self.to_json(), sort_keys=True)
+        # Through the types of the fields and back, so that 5 and 5.0 seconds are the same time.
+        text = json.dumps(self.from_json(self.to_json()).to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

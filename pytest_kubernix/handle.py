@@ -110,14 +110,15 @@ class ClusterHandle:
     metrics: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """One JSON text; `from_json` is its inverse."""
-        return plain.indented(self)
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` is its inverse."""
+        data: dict[str, Any] = plain.to_plain(self)
+        return data
 
     @classmethod
-    def from_json(cls, text: str) -> ClusterHandle:
+    def from_json(cls, data: dict[str, Any]) -> ClusterHandle:
         """The handle that `to_json` wrote."""
-        return plain.from_json(cls, text)
+        return plain.from_plain(cls, data)
 
 
 def wall_clock(at: float) -> float:

@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 def to_plain(value: object) -> Any:
     """A dataclass, or anything made of such, as dicts, lists, texts and numbers."""
-    return msgspec.to_builtins(value, enc_hook=_encode, str_keys=True)
+    # Not `to_builtins`, which leaves a tuple a tuple: what was sent must equal what arrives.
+    return msgspec.json.decode(to_json(value))
 
 
 def from_plain(kind: type[T], data: object) -> T:

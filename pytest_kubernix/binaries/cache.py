@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
+from pytest_kubernix import locks
 from pytest_kubernix.binaries.bundles import Bundle
 from pytest_kubernix.errors import ExecutablesError
 from pytest_kubernix.versions import InvalidVersion, Version, parse
@@ -78,14 +78,12 @@ class Cache:
         with _writable(self.root):
             path = self.root / "locks" / f"{_key(bundle)}.lock"
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = locks.opened(path)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not locks.try_lock(descriptor):
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 progress(f"waiting for the build of {bundle} by pid {holder}")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                locks.take(descriptor)
             with contextlib.suppress(OSError):  # A full disk must fail the build with its own error, not here.
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -117,18 +115,15 @@ class Cache:
 
     def _is_free(self, key: str) -> bool:
         try:
-            descriptor = os.open(self.root / "locks" / f"{key}.lock", os.O_RDWR | os.O_CLOEXEC)
+            descriptor = locks.opened(self.root / "locks" / f"{key}.lock", create=False)
         except FileNotFoundError:
             return True
         except PermissionError:
             return False  # Another user's, such as root's after `sudo`: not ours to judge, nor to remove.
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            return locks.try_lock(descriptor)
         finally:
             os.close(descriptor)
-        return True
 
 
 def free_space(path: Path) -> int:

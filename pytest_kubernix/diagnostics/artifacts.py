@@ -4,7 +4,6 @@ Several processes write side by side, so names are claimed, and the kernel knows
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import os
@@ -14,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .. import locks
 from ..config import ClusterConfig
 from ..errors import BootError, ClusterGone
 from .api import Subject
@@ -48,8 +48,8 @@ class Artifacts:
         with self._telling():
             folder = self._folder / cluster_id
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            descriptor = locks.opened(folder / LOCK)
+            locks.take(descriptor, locks.SHARED)
             self._locks[cluster_id] = descriptor
 
     def test_failed(self, cluster: Subject, test: str) -> str:
@@ -72,10 +72,8 @@ class Artifacts:
                 continue
             with self._telling(), contextlib.closing(os.fdopen(descriptor)):
                 parent = self._folder / cluster.handle.cluster_id
-                try:
-                    # Every other process has a share; when two try at once, one of them gets it.
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                # Every other process has a share; when two try at once, one of them gets it.
+                if not locks.try_lock(descriptor):
                     continue
                 _publish(parent / END, functools.partial(write_cluster, cluster))
                 (parent / LOCK).unlink(missing_ok=True)
@@ -153,7 +151,7 @@ def _publish(target: Path, write: Callable[[Path], object]) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        locks.take(descriptor)
         yield
     finally:
         os.close(descriptor)

@@ -85,7 +85,7 @@ def write_cluster(cluster: Subject, folder: Path, *, test: str = "") -> Path:
     name = f"Kubernetes {handle.k8s_version}, {_count(len(handle.nodes), 'node')} (cluster {handle.cluster_id})"
     _write_timeline(writer, known.timeline, name)
     about = {"test": test} if test else {}
-    _write_about(writer, {**about, "cluster": json.loads(handle.to_json())})
+    _write_about(writer, {**about, "cluster": handle.to_json()})
     return folder
 
 

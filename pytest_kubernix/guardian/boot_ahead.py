@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import locks
 from ..errors import KubernixError
 from ..handle import not_running
 from ..layout import Layout, default_root
 from ..share import Share
-from . import locks, spare
+from . import spare
 from .client import GuardianClient, send_watched
 from .protocol import BecomeSpare, GetStatus
 from .rundir import alias

@@ -18,12 +18,13 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from .. import engine as engines
+from .. import locks
 from ..engine import Engine
 from ..errors import ClusterGone, KubernixError
 from ..layout import Layout, default_root, how_to_remove
 from ..logs import tail
 from ..share import Share
-from . import locks, unresponsive
+from . import unresponsive
 from .connection import Connection
 from .protocol import Request, Stop
 from .rundir import make_run_dir

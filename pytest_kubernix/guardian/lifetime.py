@@ -10,8 +10,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
+from .. import locks
 from ..layout import Layout
-from . import locks
 
 # Between the taking of a spare and its being held; it is longer only if the taker died in between.
 TAKING_SECONDS = 30.0

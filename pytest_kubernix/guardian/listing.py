@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import plain
 from ..config import ClusterConfig
 from ..errors import ClusterGone, KubernixError
 from ..handle import ClusterHandle, not_running
@@ -115,7 +116,7 @@ def _look(run_dir: Path) -> RunningInfo:
         kept=status.kept,
         spare=status.spare,
         trouble=trouble,
-        handle=ClusterHandle.from_json(layout.handle.read_text(encoding="utf-8")) if layout.handle.exists() else None,
+        handle=plain.from_json(ClusterHandle, layout.handle.read_bytes()) if layout.handle.exists() else None,
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import plain
 from ..engine import CommandResult, Engine, EngineStatus, Progress, load
 from ..errors import KubernixError, pack
 from ..layout import Layout
@@ -191,7 +192,7 @@ class Guardian:
         try:
             timings = await self._engine.boot(request.spec, timeout=request.timeout, tell=tell)
             handle = dataclasses.replace(request.handle, timings=dict(timings))
-            _write_whole(self._layout.handle, handle.to_json())
+            _write_whole(self._layout.handle, plain.indented(handle))
         except Exception as error:  # noqa: BLE001 - holders that wait must learn of a mistake of ours, or of a full disk
             failure = error if isinstance(error, KubernixError) else _own_mistake()
             # The guardian stays, so that later holders learn the same instead of trying again.

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import locks
 from ..engine import load
 from ..errors import KubernixError
 from ..layout import Layout
-from . import locks
-from .locks import tried
+from ..locks import tried
 from .rundir import leave_root, run_dirs
 
 Tell = Callable[[str], object]

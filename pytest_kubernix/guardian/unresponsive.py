@@ -9,10 +9,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from .. import locks
 from ..errors import ClusterGone, KubernixError
 from ..layout import Layout, how_to_remove
 from ..linux import processes
-from . import locks
 from .connection import Connection
 from .protocol import Stop
 from .rundir import leave_root

@@ -67,6 +67,7 @@ def _create_below(top: Path, name: Path, root: Path) -> None:
         parent, group = group, group / part
         with contextlib.suppress(FileExistsError):
             group.mkdir()
+        with contextlib.suppress(PermissionError):  # The common parent may be another user's.
             # Users of a container's own namespace (hostUsers: false) are strangers here, and must get to their cgroup.
             group.chmod(0o755)
         if version(root) == 1 and top.name.startswith("cpuset"):

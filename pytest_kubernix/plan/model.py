@@ -1,9 +1,8 @@
 """The data a plan is made of: files, namespaces, processes, probes, API objects.
-All of it is frozen and goes through JSON, because the process that boots is not the one that plans."""
+All of it is frozen and goes through `plain`, because the process that boots is not the one that plans."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -204,52 +203,3 @@ class Plan:
         for component in self.components:
             groups.setdefault(component.phase, []).append(component)
         return sorted(groups.items())
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` is its inverse."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The plan that `to_json` wrote."""
-        return cls(
-            **{
-                **data,
-                "files": _files(data["files"]),
-                "namespaces": tuple(
-                    NamespacePlan(
-                        **{
-                            **item,
-                            "kinds": tuple(item["kinds"]),
-                            "init": tuple(item["init"]),
-                            "files": _files(item["files"]),
-                        }
-                    )
-                    for item in data["namespaces"]
-                ),
-                "components": tuple(_component(item) for item in data["components"]),
-                "final": tuple(Probe(**item) for item in data["final"]),
-                "nodes": tuple(data["nodes"]),
-            }
-        )
-
-
-def _files(items: list[dict[str, Any]]) -> tuple[File, ...]:
-    return tuple(File(**item) for item in items)
-
-
-def _component(item: Mapping[str, Any]) -> ComponentPlan:
-    return ComponentPlan(
-        **{
-            **item,
-            "phase": Phase(item["phase"]),
-            "argv": tuple(item["argv"]),
-            "files": _files(item["files"]),
-            "copies": tuple(Copy(**entry) for entry in item["copies"]),
-            "objects": tuple(ApiObject(**entry) for entry in item["objects"]),
-            "ready": tuple(Probe(**entry) for entry in item["ready"]),
-            "after": tuple(Command(**{**entry, "argv": tuple(entry["argv"])}) for entry in item["after"]),
-            "requires": tuple(item["requires"]),
-            "waits_for": None if item["waits_for"] is None else tuple(item["waits_for"]),
-        }
-    )

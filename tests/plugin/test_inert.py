@@ -93,3 +93,14 @@ def test_help_lists_every_option(pytester: pytest.Pytester) -> None:
     for word in ("driver", "nodes", "k8s-version", "cidr", "root", "api-port", "boot-timeout", "log-level"):
         result.stdout.fnmatch_lines([f"*--kubernix-{word}=*"])
         result.stdout.fnmatch_lines([f"*kubernix_{word.replace('-', '_')} (string):*"])
+
+
+def test_a_guardian_loads_neither_keys_nor_clients() -> None:
+    """The process that keeps a cluster starts in a tenth of a second: it has no library for keys, clients or tests."""
+    code = (
+        "import sys; import pytest_kubernix.guardian.server, pytest_kubernix.boot.engine; "
+        "print(*sorted(name for name in sys.modules if name in "
+        "{'cryptography', 'kubernetes', 'pytest', 'yaml', 'filelock', 'urllib3', 'packaging'}))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""

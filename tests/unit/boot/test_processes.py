@@ -13,7 +13,7 @@ import pytest
 
 from pytest_kubernix.boot.processes import Spawner
 from pytest_kubernix.errors import ComponentError
-from pytest_kubernix.guardian.locks import try_lock
+from pytest_kubernix.locks import try_lock
 from pytest_kubernix.logs import tail
 
 ENV = {"PATH": "/usr/bin:/bin"}

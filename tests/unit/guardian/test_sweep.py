@@ -12,9 +12,9 @@ import pytest
 from pytest_kubernix.guardian import unresponsive
 from pytest_kubernix.guardian.client import Holder
 from pytest_kubernix.guardian.listing import running
-from pytest_kubernix.guardian.locks import tried, try_lock
 from pytest_kubernix.guardian.sweep import clear, is_held, sweep
 from pytest_kubernix.layout import Layout
+from pytest_kubernix.locks import tried, try_lock
 
 
 def cluster(root: Path, cluster_id: str) -> Path:

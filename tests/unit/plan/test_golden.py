@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pytest_kubernix import plain
 from pytest_kubernix.components import register_all
 from pytest_kubernix.config import ClusterConfig
 from pytest_kubernix.plan import HostFacts, Plan, make_plan
@@ -45,7 +45,7 @@ def test_a_plan_survives_the_way_to_the_guardian(
 ) -> None:
     """What the guardian carries out is exactly what was planned."""
     plan = make_plan(config(nodes=2), facts(), register_all)
-    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plain.from_json(Plan, plain.to_json(plan)) == plan
 
 
 def test_rendered_plans_show_no_key(config: Callable[..., ClusterConfig], facts: Callable[..., HostFacts]) -> None:

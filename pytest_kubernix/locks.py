@@ -40,6 +40,11 @@ def try_lock(descriptor: int, how: int = ALONE) -> bool:
     return True
 
 
+def take(descriptor: int, how: int = ALONE) -> None:
+    """Take a lock, however long that takes."""
+    fcntl.flock(descriptor, how)
+
+
 def wait_for(descriptor: int, timeout: float, how: int = ALONE) -> bool:
     """Take a lock once it is free; returns whether that was so within `timeout` seconds."""
     deadline = time.monotonic() + timeout
@@ -51,7 +56,7 @@ def wait_for(descriptor: int, timeout: float, how: int = ALONE) -> bool:
 def wait_until_unshared(path: Path) -> int:
     """Wait, as long as it takes, until no process shares a lock; returns its descriptor, with the lock taken."""
     descriptor = opened(path, create=False)
-    fcntl.flock(descriptor, ALONE)
+    take(descriptor)
     return descriptor
 
 
