@@ -206,6 +206,7 @@ class NativeEngine(Engine):
                 problems += await asyncio.to_thread(wait_until_link_is_gone, self.layout.host_link)
             self._launcher = self._controls = None
         self._claims.release()
+        self._spawner.unwatch()
         return problems
 
     @classmethod
@@ -214,7 +215,7 @@ class NativeEngine(Engine):
         problems = wait_until_link_is_gone(layout.host_link)
         name = f"kubernix/{layout.cluster_id}"
         for top in cgroups.hierarchies():
-            # Root's clusters make the common parent private; below it is nothing of another user's.
+            # Another user's common parent may be private; below it is nothing of ours.
             with contextlib.suppress(PermissionError):
                 if (top / name).exists():
                     return problems + cgroups.remove(name, CGROUP_TIMEOUT)

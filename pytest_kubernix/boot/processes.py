@@ -76,6 +76,10 @@ class Spawner:
         """Begin reaping; call once, from the running loop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
 
+    def unwatch(self) -> None:
+        """End reaping; call before the loop closes, because a child's end in the middle of that finds a closed pipe."""
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+
     def spawn(
         self,
         name: str,

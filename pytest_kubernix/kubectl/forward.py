@@ -8,6 +8,7 @@ import re
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import IO
@@ -16,6 +17,9 @@ from .call import end, environment, failure
 
 # kubectl prints this once its socket listens; which port it took is told nowhere else.
 _LISTENS = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
+
+# Seconds in which kubectl may still complain after the block of a forward failed.
+LAST_WORDS = 0.5
 
 
 class Forward(AbstractContextManager[int]):
@@ -67,6 +71,8 @@ class Forward(AbstractContextManager[int]):
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         __tracebackhide__ = True
+        if isinstance(error, Exception) and not isinstance(error, AssertionError):
+            self._hear_out()
         if error and (said := self._complaints()):
             # A pod that was replaced is only a closed connection to the client of the port.
             error.add_note(f"kubectl port-forward said:\n{said}")
@@ -86,6 +92,12 @@ class Forward(AbstractContextManager[int]):
             how = "" if line is None else "did not say on which port it listens"
             raise failure(self._command, returncode, self._complaints(), line or "", how=how)
         return int(found.group(1))
+
+    def _hear_out(self) -> None:
+        """Give kubectl a moment: a connection ends before kubectl says why it ended it."""
+        deadline = time.monotonic() + LAST_WORDS
+        while not self._complaints() and self._process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _complaints(self) -> str:
         self._errors.seek(0)

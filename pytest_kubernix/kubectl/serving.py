@@ -26,6 +26,8 @@ NOTHING = "kubernix.test/no-such-object"
 
 SIDE_BY_SIDE = 8
 PAUSE = 0.05
+# Seconds after which a refusal counts: leave that was given just before is a moment later in the API server's mind.
+STILL_FORBIDDEN = 1.0
 REQUEST_TIMEOUT = 10.0
 REASON_LENGTH = 500
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -88,23 +90,25 @@ def wait_until_served(kubectl: Runner, crds: Sequence[str], *, timeout: float) -
     asking = _Asking(kubectl.kubeconfig)
     try:
         pending = [(name, "") for name in dict.fromkeys(crds)]
+        allowed_at = begun = time.monotonic()
         while pending := asking.not_served(pending):
-            refused = next(((name, why) for name, why in pending if asking.is_forbidden), None)
-            if refused or time.monotonic() > deadline:
-                name, why = refused or pending[0]
-                _give_up(kubectl, name, why, len(pending), timeout)
+            now = time.monotonic()
+            allowed_at = allowed_at if asking.forbidden else now
+            if now > min(deadline, allowed_at + STILL_FORBIDDEN):
+                name, why = next((each for each in pending if each[1] == asking.forbidden), pending[0])
+                _give_up(kubectl, name, why, len(pending), now - begun)
             time.sleep(PAUSE)
     finally:
         asking.close()
 
 
-def _give_up(kubectl: Runner, name: str, why: str, count: int, timeout: float) -> None:
+def _give_up(kubectl: Runner, name: str, why: str, count: int, waited: float) -> None:
     __tracebackhide__ = True
     if not why:
         # Not even established: kubectl knows how to tell what is wrong with an object.
         wait_for(kubectl, f"crd/{name}", "condition=Established", namespace=None, selector=None, timeout=0)
     more = f" (and {count - 1} more)" if count > 1 else ""
-    how = f"crd/{name}{more} was not served {timeout:.3g} s after it was applied"
+    how = f"crd/{name}{more} was not served {waited:.3g} s after it was applied"
     raise failure([str(kubectl.executable), "get", f"crd/{name}"], None, why or "not established", how=how)
 
 
@@ -125,7 +129,8 @@ class _Asking:
         self._settings = settings
         self._client = client.ApiClient(settings)
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, "crds")
-        self.is_forbidden = False
+        # The API server's words, if it refused an answer in the last round.
+        self.forbidden = ""
 
     def close(self) -> None:
         """Hang up."""
@@ -134,11 +139,12 @@ class _Asking:
 
     def not_served(self, pending: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """Of these CRDs, those that are not served yet, each with the reason; "" if they are not even established."""
+        self.forbidden = ""
         names = [name for name, _ in pending]
         found = {crd["metadata"]["name"]: crd for crd in self._definitions(names)}
         left = [(name, "") for name in names if not _is_established(found.get(name))]
-        if self.is_forbidden:
-            return [(name, self._forbidden) for name in names]
+        if self.forbidden:
+            return [(name, self.forbidden) for name in names]
         kinds = [kind for name in names if _is_established(found.get(name)) for kind in _kinds(found[name])]
         answer = self._get("/apis", accept=DISCOVERY)
         known = _discovered(answer)
@@ -174,8 +180,7 @@ class _Asking:
     def _judge(self, answers: Sequence[Answer]) -> None:
         for answer in answers:
             if answer.status in {401, 403}:
-                # Time does not change what a user may do.
-                self.is_forbidden, self._forbidden = True, answer.reason
+                self.forbidden = answer.reason
 
     def _get(self, path: str, *, accept: str = "application/json") -> Answer:
         from urllib3.exceptions import HTTPError

@@ -150,6 +150,34 @@ def test_a_conversion_webhook_may_come_later(kx: Kubectl) -> None:
         kx("patch", "crd", name, "--type=merge", "--patch", no_webhook)
 
 
+def test_new_kinds_are_asked_for_as_the_user(kubernix: Cluster, kx: Kubectl, kubernix_namespace: str) -> None:
+    """One who may define kinds and list them waits for them; one who may not list them is told so at once."""
+    group, role = f"{kubernix_namespace}.test", f"{kubernix_namespace}-definer"
+    for name in ("reader", "blind"):
+        kx("create", "serviceaccount", name)
+    accounts = [f"--serviceaccount={kubernix_namespace}:{name}" for name in ("reader", "blind")]
+    rule = {"apiGroups": [group], "resources": ["*"], "verbs": ["list"]}
+    reads = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": f"{role}-reads"}}
+    reader, blind = (kx.using(kubernix.service_account(kubernix_namespace, name)) for name in ("reader", "blind"))
+    try:
+        kx("create", "clusterrole", role, "--verb=*", "--resource=customresourcedefinitions.apiextensions.k8s.io")
+        kx("create", "clusterrolebinding", role, f"--clusterrole={role}", *accounts)
+        kx.apply({**reads, "rules": [rule]})
+        kx("create", "clusterrolebinding", f"{role}-reads", f"--clusterrole={role}-reads", accounts[0])
+        reader.apply(crd("fig", group, "v1"))
+        begin = time.monotonic()
+        with pytest.raises(KubectlError, match=r"dates.* was not served .*cannot list"):
+            blind.apply(crd("date", group, "v1"), timeout=60)
+        assert time.monotonic() - begin < 30
+    finally:
+        for kind, names in (
+            ("clusterrolebinding", [role, f"{role}-reads"]),
+            ("clusterrole", [role, f"{role}-reads"]),
+            ("crd", [f"figs.{group}", f"dates.{group}"]),
+        ):
+            kx("delete", kind, *names, "--ignore-not-found", "--wait=false")
+
+
 def test_a_wait_follows_the_chain_to_the_claim(kx: Kubectl) -> None:
     """What keeps a StatefulSet's pod is told to the end: the claim, and why it is not bound."""
     pod = {"containers": [{"name": "main", "image": "kubernix.test/server:1"}]}

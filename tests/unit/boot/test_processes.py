@@ -24,7 +24,10 @@ def drive(scenario: Callable[[Spawner], Awaitable[T]]) -> T:
     async def main() -> T:
         spawner = Spawner()
         spawner.watch()
-        return await scenario(spawner)
+        try:
+            return await scenario(spawner)
+        finally:
+            spawner.unwatch()
 
     return asyncio.run(main())
 
@@ -133,6 +136,7 @@ def test_what_a_child_shares_is_held_until_it_is_dead(tmp_path: Path) -> None:
         child.signal(signal.SIGKILL)
         await child.exited
         assert try_lock(others)
+        spawner.unwatch()
 
     try:
         asyncio.run(scenario())
