@@ -60,7 +60,7 @@ class Users:
         text = kubeconfig.render(
             server=server or self._server, ca_pem=authority.pair.cert, user=name, cert_pem=pair.cert, key_pem=pair.key
         )
-        return self._write("user", (name, *groups, *([server] if server else [])), text)
+        return self._write("user", server, (name, *groups), text)
 
     def service_account(self, namespace: str, name: str, token: str, *, server: str | None = None) -> Path:
         """A service account with a token.
@@ -77,18 +77,18 @@ class Users:
         text = kubeconfig.render(
             server=server or self._server, ca_pem=self._ca(), user=name, token=token, namespace=namespace
         )
-        return self._write("serviceaccount", (namespace, name, *([server] if server else [])), text)
+        return self._write("serviceaccount", server, (namespace, name), text)
 
     def _ca(self) -> str:
         return (self._layout.pki / "ca.crt").read_text(encoding="utf-8")
 
-    def _write(self, kind: str, identity: tuple[str, ...], text: str) -> Path:
+    def _write(self, kind: str, server: str | None, identity: tuple[str, ...], text: str) -> Path:
         """Keep a kubeconfig where only this user reads it."""
         folder = self._layout.users
         folder.mkdir(mode=0o700, exist_ok=True)
         readable = re.sub(r"[^A-Za-z0-9.-]+", "-", "-".join(identity))[:60]
         # Names may hold anything, so what tells two files apart is a digest of the whole identity.
-        digest = hashlib.sha256("\0".join((kind, *identity)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\0".join((kind, server or "", *identity)).encode()).hexdigest()[:8]
         path = folder / f"{readable}-{digest}.kubeconfig"
         # mkstemp makes it 0600 from the first byte; the rename keeps readers from half a file.
         descriptor, unfinished = tempfile.mkstemp(dir=folder)

@@ -22,11 +22,52 @@ def test_json_keeps_everything() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"nodes": 2}, {"k8s_version": "1.35.4"}, {"addons": ()}, {"cidr": "10.1.0.0/16"}, {"root": Path("/r")}],
+    [
+        {"nodes": 2},
+        {"k8s_version": "1.35.4"},
+        {"addons": ()},
+        {"cidr": "10.1.0.0/16"},
+        {"root": Path("/r")},
+        {"component_args": {"etcd": {"v": 1}}},
+        {"registries": {"registry.test": "http://10.1.0.1:5000"}},
+    ],
 )
 def test_the_digest_knows_every_setting(change: dict[str, object]) -> None:
     """Two configurations share a cluster only if they are the same."""
     assert config(**change).digest() != config().digest()
+
+
+def test_the_digest_is_of_what_is_meant() -> None:
+    """The order of flags, and a list or a tuple, make no other cluster; another value does."""
+    first, second, other = (
+        config(component_args={"etcd": flags})
+        for flags in ({"a": [1, 2], "b": True}, {"b": True, "a": (1, 2)}, {"a": [2, 1], "b": True})
+    )
+    assert first.digest() == second.digest() != other.digest()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("component_args", ["--v=1"], "allowed is a mapping"),
+        ("component_args", {"etcd": "--v=1"}, "allowed is a mapping"),
+        ("component_args", {"etcd": {"--v": 1}}, "etcd: --v.*without dashes"),
+        ("component_args", {"etcd": {"": 1}}, "etcd: .*the name of a flag"),
+        ("component_args", {"etcd": {"v": {"a": 1}}}, "etcd: v.*a text, a number.*not dict"),
+        ("component_args", {"etcd": {"v": [object()]}}, "etcd: v.*not list"),
+        ("registries", ["registry.test"], "allowed is a mapping"),
+        ("registries", {"https://registry.test": "http://10.1.0.1"}, "allowed is a host"),
+        ("registries", {"registry.test/path": "http://10.1.0.1"}, "allowed is a host"),
+        ("registries", {"registry.test": "10.1.0.1:5000"}, "registry.test.*allowed is a URL"),
+        ("registries", {"registry.test": "ftp://me:secret@10.1.0.1"}, "registry.test.*allowed is a URL"),
+    ],
+)
+def test_what_is_set_of_components_is_checked(field: str, value: object, said: str) -> None:
+    """A wrong value is named, with what is allowed, and without what may be a password."""
+    with pytest.raises(ConfigError, match=said) as raised:
+        config(**{field: value})
+    assert raised.value.field == field
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("nodes", [0, 1, 2, 3, 7, 62, 63, 64])

@@ -74,6 +74,20 @@ def test_progress_tells_time_and_packages(cache: Cache, bundle: Bundle, fake_go:
     assert re.fullmatch(r"built tool 1\.0 in \d+ s", said[-1])
 
 
+def test_an_interrupted_build_says_what_it_was(cache: Cache, bundle: Bundle, fake_go: Callable[[], int]) -> None:
+    """Ctrl-C, or a test's time limit, ends with what ran so long and how to do it beforehand; nothing is left of it."""
+
+    def interrupt(text: str) -> None:
+        if text.startswith("building"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        builder.build(bundle, cache, interrupt)
+    [note] = raised.value.__notes__
+    assert re.match(r"interrupted after \d+ s: the build of tool 1\.0, .*: pytest-kubernix build$", note)
+    assert leftovers(cache) in ([], [f"logs/{cache.log(bundle).name}"])
+
+
 def test_failed_build_shows_the_end_of_its_log(
     cache: Cache, bundle: Bundle, fake_go: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

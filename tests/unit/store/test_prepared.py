@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pytest_kubernix.store.etcd import Entry
-from pytest_kubernix.store.prepared import DIGESTS, KEPT, PreparedData, _digests, _entries
+from pytest_kubernix.store.prepared import DIGESTS, KEPT, UNFINISHED, PreparedData, _digests, _entries, sweep
 
 OWN = {
     "apiregistration.k8s.io/apiservices/v1.apps": b"kube-aggregator.kubernetes.io/automanaged onstart",
@@ -77,3 +78,28 @@ def test_what_is_damaged_is_not_used(tmp_path: Path, damage: Callable[[Path], ob
     assert prepared.find() == str(directory)
     damage(directory / "member")
     assert prepared.find() == ""
+
+
+def test_a_cache_that_was_restored_is_used(tmp_path: Path) -> None:
+    """Copied to another place with other times and inodes, prepared data is still its server's."""
+    cache, copy = tmp_path / "cache", tmp_path / "copy"
+    cache.mkdir()
+    data(cache)
+    shutil.copytree(cache, copy, copy_function=shutil.copyfile)
+    restored = PreparedData(copy, copy / "kubernetes-1" / "kube-apiserver", "1.36.3")
+    assert restored.find().startswith(str(copy))
+    other = copy / "kubernetes-1" / "kube-apiserver"
+    other.write_bytes(b"another build")
+    assert PreparedData(copy, other, "1.36.3").find() == ""
+
+
+def test_what_was_left_half_made_is_swept(tmp_path: Path) -> None:
+    """Remains of a process that was killed go; what is being made, and what was made, stays."""
+    _, directory = data(tmp_path)
+    left, current = (directory.with_name(f"{name}{UNFINISHED}1") for name in (directory.name, "1.33.13-abc"))
+    for path in (left, current):
+        (path / "data").mkdir(parents=True)
+    with FileLock(directory.with_name("1.33.13-abc.lock")):
+        assert sweep(tmp_path) == [left]
+    assert directory.is_dir()
+    assert sweep(tmp_path) == [current]
