@@ -88,18 +88,22 @@ class BootError(KubernixError):
         phase: The phase that failed, such as "ControlPlane".
         failures: One error for each failed component; a ComponentError but where no component is to blame.
         logs: Directory that keeps the logs of all components, or "".
+        remarks: What else is worth knowing, a line each.
     """
 
-    fields = ("phase", "failures", "logs")
+    fields = ("phase", "failures", "logs", "remarks")
 
-    def __init__(self, phase: str, failures: Sequence[KubernixError], *, logs: str = "") -> None:
+    def __init__(
+        self, phase: str, failures: Sequence[KubernixError], *, logs: str = "", remarks: Sequence[str] = ()
+    ) -> None:
         self.phase = phase
         self.failures = tuple(failures)
         self.logs = logs
+        self.remarks = tuple(remarks)
         count = len(self.failures)
         head = f"the cluster did not boot: phase {phase} failed ({count} error{'s' if count != 1 else ''})"
         hint = f"The logs of all components are in {logs}" if logs else ""
-        super().__init__("\n".join([head, *(str(failure) for failure in self.failures)]), hint=hint)
+        super().__init__("\n".join([head, *(str(failure) for failure in self.failures), *self.remarks]), hint=hint)
 
 
 class ClusterGone(KubernixError):

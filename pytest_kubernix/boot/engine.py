@@ -30,6 +30,8 @@ from .processes import Spawner
 from .sequence import run_phases
 
 # Failed boots of which the logs are kept.
+# After the last phase.
+READINESS = "readiness of the whole"
 KEPT_LOGS = 5
 TIMELINE = "timeline.json"
 # A process that has just died leaves its cgroup in a moment; one that lives there is none of the cluster's.
@@ -148,7 +150,7 @@ class NativeEngine(Engine):
             kept = self._keep_logs(asked.keep_logs / asked.plan.cluster_id, launcher)
             # Paths in the errors lead into the run directory, which is about to go.
             failures = [_moved(failure, str(self.layout.logs), kept) for failure in error.failures]
-            raise BootError(error.phase, failures, logs=kept) from None
+            raise BootError(error.phase, failures, logs=kept, remarks=error.remarks) from None
         launcher.note("cluster", "ready")
         return {**timings, "total": round(time.monotonic() - begin, 3)}
 
@@ -245,7 +247,14 @@ class NativeEngine(Engine):
 
 async def _boot_or_die(launcher: Launcher, on_phase: Callable[[Phase, int, float | None], None]) -> None:
     """Boot to the end, unless a component that was ready dies meanwhile: then nothing is worth waiting for."""
-    phases = asyncio.ensure_future(_boot(launcher, on_phase))
+    current = "preparation"
+
+    def noted(phase: Phase, count: int, seconds: float | None) -> None:
+        nonlocal current
+        current = phase.title if seconds is None else READINESS
+        on_phase(phase, count, seconds)
+
+    phases = asyncio.ensure_future(_boot(launcher, noted))
     try:
         either: list[asyncio.Future[Any]] = [phases, launcher.died]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -254,25 +263,28 @@ async def _boot_or_die(launcher: Launcher, on_phase: Callable[[Phase, int, float
             phases.cancel()
             await asyncio.gather(phases, return_exceptions=True)
     if phases.cancelled():
-        raise BootError("boot", [launcher.died.result()])
+        raise BootError(current, [launcher.died.result()])
     await phases
 
 
 async def _boot(launcher: Launcher, on_phase: Callable[[Phase, int, float | None], None]) -> None:
     try:
         launcher.set_up()
-        await run_phases(launcher.plan.by_phase(), launcher, on_phase)
     except ComponentError as error:
         raise BootError("preparation", [error]) from error
+    await run_phases(launcher.plan.by_phase(), launcher, on_phase)
     try:
         log_path = launcher.layout.log_of("cluster")
         await launcher.readiness.wait("cluster", launcher.plan.final, launcher.deadline, log=log_path)
     except ComponentError as error:
-        raise BootError("readiness of the whole", [error]) from error
+        raise BootError(READINESS, [error]) from error
 
 
 def _moved(failure: KubernixError, logs: str, kept: str) -> KubernixError:
-    """The same error, with paths of logs where they are kept."""
+    """The same error, with paths of logs where they are kept; without them, if they are not."""
+    if not kept and isinstance(failure, ComponentError):
+        return ComponentError(failure.component, failure.reason, log_tail=failure.log_tail)
+    kept = kept or logs
     if not isinstance(failure, ComponentError):
         return KubernixError(failure.message.replace(logs, kept), hint=failure.hint)
     return ComponentError(

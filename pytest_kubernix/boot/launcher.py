@@ -58,7 +58,6 @@ class Launcher:
         self.deaths: list[Death] = []
         self.timeline: list[Event] = []
         self.died: asyncio.Future[ComponentError] = asyncio.get_running_loop().create_future()
-        self._up: set[str] = set()
         self._held: dict[str, int] = {}
         self._made: dict[str, asyncio.Task[None]] = {}
         self._begun: dict[str, asyncio.Task[Process]] = {}
@@ -120,7 +119,6 @@ class Launcher:
             await self.spawner.end([process], STOP_TIMEOUT)
             raise
         self.note(component.name, "ready")
-        self._up.add(component.name)
         self._ready[component.name].set()
 
     def begin(self, component: ComponentPlan) -> None:
@@ -213,6 +211,7 @@ class Launcher:
                 os.close(stdin)
         self.processes[component.name] = process
         self.expected.discard(component.name)
+        self._ready[component.name].clear()
         process.exited.add_done_callback(lambda _: self._ended(process))
         self.note(component.name, "spawned")
         return process
@@ -226,17 +225,18 @@ class Launcher:
     def _ended(self, process: Process) -> None:
         if process.name in self.expected or self.processes.get(process.name) is not process:
             return
-        if process.name not in self._up:
-            # The caller that waits for it to become ready tells of that.
+        at = self.note(process.name, "died")
+        if not self._ready[process.name].is_set():
+            # The caller that waits for it to become ready, or comes to do so in a later phase, tells of that.
             return
         if not self.died.done():
             self.died.set_result(process.died("on its own, after it had been ready"))
-        death = Death(process.name, self.note(process.name, "died"), str(process.died("on its own")))
+        death = Death(process.name, at, str(process.died("on its own")))
         self.deaths.append(death)
         log(death.text.splitlines()[0])
 
     async def stop(self, names: Sequence[str]) -> list[str]:
-        """Stop components in the order given; returns what went wrong, a line each."""
+        """Stop components, all at once; returns what went wrong, a line each."""
         self.expected.update(names)
         return await self.spawner.end([self.processes[name] for name in names], STOP_TIMEOUT)
 

@@ -1,4 +1,4 @@
-"""The order of a boot: phases one after another, members of a phase side by side; the end in reverse.
+"""The order of a boot: phases one after another, members of a phase side by side.
 Knows what a starter of components is, not how one works, so it is tested without a cluster."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Starter(Protocol):
         """Start a component and return once it is ready; raises ComponentError."""
 
     async def stop(self, names: Sequence[str]) -> list[str]:
-        """Stop components in the order given; returns what went wrong, a line each."""
+        """Stop components, all at once; returns what went wrong, a line each."""
 
 
 # After a first failure: long enough for what fails for the same reason, short for a reader of the report.
@@ -35,7 +35,7 @@ async def run_phases(
     phases: Sequence[tuple[Phase, Sequence[ComponentPlan]]],
     starter: Starter,
     on_phase: OnPhase = lambda phase, count, seconds: None,
-) -> list[str]:
+) -> None:
     """Start all components, phase by phase.
 
     Args:
@@ -43,12 +43,9 @@ async def run_phases(
         starter: Starts a component.
         on_phase: Called with a phase, its number of components, and None at its start or its seconds at its end.
 
-    Returns:
-        The names of what was started, in order.
-
     Raises:
         BootError: Components of a phase failed; it names each. The rest of that phase had a moment to
-            fail or to succeed as well, later phases were not begun, and what had started was stopped in reverse.
+            fail or to succeed as well, later phases were not begun, and what had started was stopped.
     """
     started: list[str] = []
     for _, components in phases:
@@ -73,12 +70,9 @@ async def run_phases(
             else:
                 raise result
         if failures:
-            if unfinished:
-                failures.append(KubernixError(f"not ready by then either: {', '.join(unfinished)}"))
-            failures += [KubernixError(line) for line in await starter.stop(started[::-1])]
-            raise BootError(phase.title, failures)
+            remarks = [f"not ready by then either: {', '.join(unfinished)}"] if unfinished else []
+            raise BootError(phase.title, failures, remarks=[*remarks, *await starter.stop(started)])
         on_phase(phase, len(components), time.monotonic() - begin)
-    return started
 
 
 async def _together(starts: Sequence[Coroutine[None, None, None]]) -> list[BaseException | None]:

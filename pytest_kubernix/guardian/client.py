@@ -137,7 +137,11 @@ class GuardianClient:
                         continue
                     if (lock := _lock_without_guardian(layout)) is not None:
                         # Of one that was killed a moment ago, or has left what can't be removed.
-                        clear(layout)
+                        try:
+                            clear(layout)
+                        except BaseException:
+                            os.close(lock)
+                            raise
                         _start(layout, engine, share.controller, lock, meanwhile)
                     elif not _listens(layout, timeout):
                         holder.release()
@@ -169,18 +173,18 @@ class GuardianClient:
             holder.release()
             raise
 
-    def ask(self, request: Request[A], *, timeout: float = 0.0) -> A:
+    def ask(self, request: Request[A], *, timeout: float | None = None) -> A:
         """Ask for something that takes no boot.
 
         Args:
             request: What to ask for.
-            timeout: Limit in seconds; 0 is one for what the guardian answers at once.
+            timeout: Limit in seconds; None is the one for what the guardian answers at once.
 
         Raises:
             ClusterGone: It does not run any more.
             KubernixError: It could not be done, or there was no answer; a guardian that is stopped is named.
         """
-        timeout = timeout or ASK_TIMEOUT
+        timeout = ASK_TIMEOUT if timeout is None else timeout
         try:
             return self.connection.request(request, timeout=timeout)
         except TimeoutError:

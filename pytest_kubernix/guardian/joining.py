@@ -224,10 +224,15 @@ class _Boot:
     def _plan_and_boot(self) -> Attached:
         with self._telling_all():
             claimed = self._request(Claim(self._recipe.wants()))
-            if claimed.facts is None:
-                return self._request(Attach(self._share.who))
-            spec, handle = self._recipe.plan(self._guardian.layout, claimed.facts)
+            facts = claimed.facts
+            made = self._recipe.plan(self._guardian.layout, facts) if facts is not None else None
+        if made is None:
+            # Another process was faster. What it tells of its boot is known to all, and not to be told again.
+            return self._request(Attach(self._share.who))
+        spec, handle = made
         self._planned = True
+        # The guardian's limit begins now, whatever the way here took.
+        self._deadline = time.monotonic() + self._config.boot_timeout + GRACE
         return self._request(Boot(spec, handle, self._config.boot_timeout))
 
     @contextlib.contextmanager
@@ -237,7 +242,7 @@ class _Boot:
             yield
         except Exception as error:
             told = error if isinstance(error, KubernixError) else KubernixError(f"{type(error).__name__}: {error}")
-            with contextlib.suppress(KubernixError, TimeoutError):
+            with contextlib.suppress(KubernixError):
                 self._request(GiveUp(pack(told)))
             raise
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import plain
-from ..engine import CommandResult, Engine, EngineStatus, Progress, load
+from ..engine import CommandResult, Engine, Progress, load
 from ..errors import KubernixError, pack
 from ..layout import Layout
 from ..logs import log
@@ -213,8 +213,8 @@ class Guardian:
         self._state.publish(caller)
         return _done()
 
-    async def _give_up(self, request: GiveUp, _: Caller) -> Done:
-        self._state.fail(request.error)
+    async def _give_up(self, request: GiveUp, caller: Caller) -> Done:
+        self._state.give_up(caller, request.error)
         return _done()
 
     async def _control(self, request: Control, caller: Caller) -> Done:
@@ -230,7 +230,7 @@ class Guardian:
         return _done()
 
     async def _status(self, _: GetStatus, caller: Caller) -> ClusterStatus:
-        known = await self._known()
+        known = await self._engine.status()
         return ClusterStatus(
             stage=self._state.stage,
             holders=self._state.holders(),
@@ -242,11 +242,8 @@ class Guardian:
         )
 
     async def _history(self, _: GetHistory, __: Caller) -> ClusterHistory:
-        known = await self._known()
+        known = await self._engine.status()
         return ClusterHistory(known.components, known.deaths, known.timeline, time.monotonic())
-
-    async def _known(self) -> EngineStatus:
-        return await self._engine.status()
 
     async def _run(self, request: Run, _: Caller) -> CommandResult:
         return await self._to_the_end(self._engine.run(request.command))

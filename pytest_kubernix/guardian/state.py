@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import unpack
+from ..errors import KubernixError, unpack
 from ..handle import ClusterHandle
 from ..logs import log
 from . import protocol
@@ -65,12 +65,13 @@ class ClusterState:
         """
         if caller not in self._callers:
             self._callers.append(caller)
-            # A caller that comes during the boot hears whose it is, and all of it; one that comes later, nothing.
+            # A caller that comes before the cluster is ready hears all of its boot, and first whose it is.
             caller.tell(self._now())
             for event in self._phases if self.stage != Stage.READY else []:
                 caller.tell(event)
-        while True:
+        else:
             caller.tell(self._now())
+        while True:
             if self.stage == Stage.FAILED:
                 raise unpack(self._error)
             if self.stage == Stage.READY:
@@ -82,6 +83,7 @@ class ClusterState:
             if self.stage == Stage.VACANT:
                 return Attached(Stage.VACANT)
             await self._changed.wait()
+            caller.tell(self._now())
 
     def plan(self, caller: Caller) -> bool:
         """Let a caller plan the cluster; whether it may."""
@@ -99,13 +101,24 @@ class ClusterState:
     def booted(self, handle: ClusterHandle) -> None:
         """All components are ready; plugins may prepare the cluster."""
         self._handle = handle
-        self._set(Stage.BOOTED)
+        if self.stage != Stage.FAILED:
+            self._set(Stage.BOOTED)
 
     def publish(self, caller: Caller) -> None:
-        """The cluster is ready for tests, if it is the booter that says so."""
-        if self.stage == Stage.BOOTED and self._booter is caller:
-            self._booter = None
-            self._set(Stage.READY)
+        """The cluster is ready for tests.
+
+        Raises:
+            KubernixError: It is not the caller that boots it, or it is not booted.
+        """
+        if self.stage != Stage.BOOTED or self._booter is not caller:
+            raise KubernixError(f"{caller.who} can't publish a cluster that is {self.stage}: {self._whose()}")
+        self._booter = None
+        self._set(Stage.READY)
+
+    def give_up(self, caller: Caller, error: Mapping[str, Any]) -> None:
+        """The booter could not go on, and no other will; one that only waits gives up for itself alone."""
+        if self._booter is caller:
+            self.fail(error)
 
     def fail(self, error: Mapping[str, Any]) -> None:
         """It will never be ready, and all callers are told why.
@@ -141,6 +154,9 @@ class ClusterState:
         self.stage = stage
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def _whose(self) -> str:
+        return f"{self._booter.who} is in charge of it" if self._booter else "no process is in charge of it"
 
     def _now(self) -> StageChanged:
         return StageChanged(self.stage, self._booter.who if self._booter else "")

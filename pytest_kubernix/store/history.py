@@ -117,7 +117,7 @@ class History:
         rounds = 0
         done_before = -1
         pods: dict[str, set[str]] = {}
-        unsure: list[str] = []
+        unsure: dict[str, str] = {}
         while True:
             seconds = time.monotonic() - begin
             rules = replace(rules, lenient=rounds >= STRICT_ROUNDS, impatient=seconds > PATIENCE, reborn=self._reborn)
@@ -126,7 +126,8 @@ class History:
             if any(todo.ranks):
                 if seconds > SETTLE_TIMEOUT:
                     raise _unsettled(todo)
-                unsure = self._carry_out(todo, checkpoint)
+                # What one round could not confirm, a later one may, if it writes to the same again.
+                unsure |= self._carry_out(todo, checkpoint)
                 for node, uids in todo.pods.items():
                     pods.setdefault(node, set()).update(uids)
                 rounds += 1
@@ -140,8 +141,8 @@ class History:
             quiet = idle and not todo.waiting and not pods
             if (quiet and done == done_before) or seconds > SETTLE_TIMEOUT:
                 # At the limit: nothing has changed back, so whatever they are at is no business of ours.
-                if unsure:
-                    raise KubernixError("every object is what it was, but the API server:\n  " + "\n  ".join(unsure))
+                if problems := [problem for problem in unsure.values() if problem]:
+                    raise KubernixError("every object is what it was, but the API server:\n  " + "\n  ".join(problems))
                 return
             done_before = done if quiet else -1
 
@@ -150,8 +151,8 @@ class History:
         there = pods_there(self._mirror.entries)
         return self._reactions.kubelets_know({node: {uid: uid in there for uid in uids} for node, uids in pods.items()})
 
-    def _carry_out(self, todo: Plan, checkpoint: Checkpoint) -> list[str]:
-        """Write all that is to be written; returns what the API server did not confirm, a line each."""
+    def _carry_out(self, todo: Plan, checkpoint: Checkpoint) -> dict[str, str]:
+        """Write all that is to be written; returns resource → what the API server did not confirm of it, or ""."""
         now = self._mirror.entries
         self._reborn |= todo.reborn
         keys = [key for key in todo.written() if is_crd(key)]
@@ -163,13 +164,14 @@ class History:
             # While a definition is on its way, its kind may be served in no version, or by a webhook that is gone.
             return "" if name in changing else custom_path(name, checkpoint.entries, now)
 
-        unsure: list[str] = []
+        unsure: dict[str, str] = {}
         for rank in filter(None, todo.ranks):
             written: dict[bytes, int] = {}
             for operations in (rank.marks, rank.deletes, rank.puts):
                 written |= self._etcd.apply(operations)
-            unsure += self._reactions.await_caches(written, custom)
-        return unsure + self._reactions.await_crds({**gone, **there})
+            # Of two ranks with one resource, the later one's revision is the newer one, and says it for both.
+            unsure |= self._reactions.await_caches(written, custom)
+        return unsure | {line: line for line in self._reactions.await_crds({**gone, **there})}
 
 
 def _unsettled(todo: Plan) -> KubernixError:

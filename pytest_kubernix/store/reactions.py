@@ -53,7 +53,7 @@ class Reactions:
         self._controllers = controllers
         self._paths: dict[str, str] = {}
 
-    def await_caches(self, written: Mapping[bytes, int], custom: Callable[[str], str]) -> list[str]:
+    def await_caches(self, written: Mapping[bytes, int], custom: Callable[[str], str]) -> dict[str, str]:
         """Return once the API server serves what was written, or can't be seen to.
 
         Never raises: what is left to be written must not wait for one kind that can't be read.
@@ -63,18 +63,17 @@ class Reactions:
             custom: Tells the API path of a custom resource ("example.com/widgets"), or "".
 
         Returns:
-            What it did not confirm, a line each.
+            Resource → what it did not confirm of it, or "".
         """
         newest: dict[str, int] = {}
         for key, revision in written.items():
             name = resource(key)
             newest[name] = max(revision, newest.get(name, 0))
-        unsure = []
+        found = {}
         for name, revision in newest.items():
             path = self._paths.get(ALIASES.get(name, name)) or custom(name)
-            if path and name not in NOT_SERVED and (problem := self._await_cache(path, revision)):
-                unsure.append(problem)
-        return unsure
+            found[name] = self._await_cache(path, revision) if path and name not in NOT_SERVED else ""
+        return found
 
     def _await_cache(self, path: str, revision: int) -> str:
         query = {

@@ -32,7 +32,7 @@ ERRORS = [
     ExecutablesError("no kubelet", hint="build it"),
     DriverError("no driver"),
     COMPONENT,
-    BootError("ControlPlane", [COMPONENT, KubernixError("not ready by then either: etcd")], logs="/kept"),
+    BootError("ControlPlane", [COMPONENT], logs="/kept", remarks=["not ready by then either: etcd"]),
     ClusterGone("cluster a1 is gone"),
     ImageError("app:1: not found"),
     KubectlError(["kubectl", "get", "pods"], 1, "stderr", "stdout", message="what failed"),

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from ...access.users import Users
     from ...store.history import History
 
-# Above the engine's own limits, so that its error, which knows more, comes first.
-CONTROL_TIMEOUT = RESTART_TIMEOUT + 30.0
 LOADING_TIMEOUT = 300.0
+# Above what the engine may take, so that its error, which knows more, comes first: a node that comes back loads images
+# again, and another worker may just be restarting it too.
+CONTROL_TIMEOUT = 2 * RESTART_TIMEOUT + LOADING_TIMEOUT
 
 
 class NativeCluster(RunningCluster):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kubernix.errors import BootError, ComponentError, pack
+from pytest_kubernix.errors import BootError, ComponentError, KubernixError, pack
 from pytest_kubernix.guardian import protocol
 from pytest_kubernix.guardian.protocol import Attached, Message, PhaseChanged, Stage, StageChanged
 from pytest_kubernix.guardian.state import Caller, ClusterState
@@ -142,7 +142,28 @@ def test_only_the_booter_publishes() -> None:
         state.plan(one)
         state.boot(one)
         state.booted(HANDLE)
-        state.publish(other)
+        with pytest.raises(KubernixError, match="gw1 can't publish a cluster that is booted: gw0 is in charge of it"):
+            state.publish(other)
         assert state.stage == Stage.BOOTED
+
+    drive(scenario)
+
+
+@pytest.mark.parametrize("when", [Stage.PLANNING, Stage.BOOTING, Stage.BOOTED])
+def test_one_that_waits_gives_up_for_itself_alone(when: Stage) -> None:
+    """A holder that ran out of patience takes the cluster from no other; the booter's failure is all holders'."""
+
+    async def scenario(state: ClusterState) -> None:
+        one, other = FakeCaller("gw0"), FakeCaller("gw1")
+        await state.attach(one)
+        state.plan(one)
+        if when != Stage.PLANNING:
+            state.boot(one)
+        if when == Stage.BOOTED:
+            state.booted(HANDLE)
+        state.give_up(other, pack(FAILURE))
+        assert state.stage == when
+        state.give_up(one, pack(FAILURE))
+        assert state.stage == Stage.FAILED
 
     drive(scenario)
