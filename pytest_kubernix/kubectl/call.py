@@ -4,6 +4,7 @@ Every `KubectlError` is made here, so that all of them read alike."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -54,17 +55,28 @@ def run(
 
     Raises:
         KubectlError: Its time was up.
+        ValueError: An argument is longer than the system takes.
     """
     __tracebackhide__ = True
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**environment(), **(variables or {})},
-        # A group of its own, so that ending it ends the plugins that it may have started.
-        start_new_session=True,
-    ) as process:
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**environment(), **(variables or {})},
+            # A group of its own, so that ending it ends the plugins that it may have started.
+            start_new_session=True,
+        )
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        longest = max(len(os.fsencode(word)) for word in command)
+        raise ValueError(
+            f"kubectl: an argument of {longest} bytes is more than the system takes: "
+            "allowed is to give it as standard input (stdin=), or as a file"
+        ) from None
+    with started as process:
         try:
             given = stdin.encode(errors="surrogateescape") if isinstance(stdin, str) else stdin
             stdout, stderr = process.communicate(given, timeout=limit)
@@ -137,7 +149,9 @@ def failure(
     rest = lines[1:] if lines and lines[0] == reason else lines
     rest += [f"command: {shown}"] if shown != short else []
     text = "\n".join([head, *rest, *details.splitlines()])
-    return KubectlError(command, returncode, stderr, stdout, message=text)
+    # A report must be printable, whatever bytes a container wrote.
+    readable = text.encode(errors="backslashreplace").decode()
+    return KubectlError(command, returncode, stderr, stdout, message=readable)
 
 
 def _spelled(command: Sequence[str]) -> tuple[str, str]:

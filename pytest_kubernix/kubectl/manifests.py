@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 # A file, a directory, a URL, one object, several, or YAML text. Objects are mappings, or models of the official client.
 Manifest: TypeAlias = "Path | str | Mapping[str, Any] | Iterable[Any] | Any"
+
+# Lines of YAML without content: comments, and marks of documents.
+_NOTHING = re.compile(r"(?m)^(?:---|\.\.\.)?[ \t]*(?:#.*)?$")
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 ALLOWED = "allowed are a path, a URL, YAML text, an object as a dict or a model of kubernetes.client, or a list of such"
@@ -40,9 +44,10 @@ def arguments(what: Manifest) -> tuple[list[str | Path], str | None]:
     if not isinstance(what, (str, Path)):
         return ["--filename=-"], _objects(what)
     if isinstance(what, str):
-        if not what.strip():
-            # As a path, it would be the current directory, and all that lies there.
-            raise ValueError(f"{what!r}: no objects passed: an empty text has none; {ALLOWED}")
+        if not _NOTHING.sub("", what).strip():
+            # As a path, it would be the current directory, and all that lies there; and kubectl deletes nothing
+            # without a word.
+            raise ValueError(f"{what!r}: no objects passed: the text has none; {ALLOWED}")
         if _is_url(what):
             return [f"--filename={what}"], None
         if _is_content(what):
@@ -65,17 +70,17 @@ def _is_url(text: str) -> bool:
 def _objects(what: object) -> str:
     """Objects as JSON."""
     if isinstance(what, Mapping) or _is_model(what):
-        return json.dumps(_plain(what), default=_default)
+        return _json(what)
     if not isinstance(what, Iterable):
         raise TypeError(f"{what!r}: {ALLOWED}")
     # What yaml.safe_load_all makes of an empty document.
-    items = [_plain(item) for item in what if item is not None]
+    items = [_model(item) for item in what if item is not None]
     if not items:
         raise ValueError(f"{what!r}: no objects passed; {ALLOWED}")
     for item in items:
         if not isinstance(item, Mapping):
             raise TypeError(f"{item!r} in a list: {ALLOWED}")
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, default=_default)
+    return _json({"apiVersion": "v1", "kind": "List", "items": items})
 
 
 def _is_model(what: object) -> bool:
@@ -83,7 +88,7 @@ def _is_model(what: object) -> bool:
     return hasattr(what, "openapi_types") and hasattr(what, "attribute_map")
 
 
-def _plain(what: Any) -> Any:
+def _model(what: Any) -> Any:
     if _is_model(what):
         from kubernetes.client import ApiClient
 
@@ -91,12 +96,24 @@ def _plain(what: Any) -> Any:
     return what
 
 
-def _default(value: object) -> object:
-    """What JSON does not know by itself: YAML makes dates of texts that look like one, and the API wants texts."""
-    if isinstance(value, (datetime.datetime, datetime.date)):
-        return value.isoformat().replace("+00:00", "Z")
-    if _is_model(value):
-        return _plain(value)
-    if isinstance(value, (tuple, set, frozenset)):
-        return list(value)
-    raise TypeError(f"{value!r} ({type(value).__name__}) in an object: allowed is what JSON holds, and dates")
+def _json(what: object) -> str:
+    # The API server takes neither NaN nor Infinity, and says so in words of its own parser.
+    return json.dumps(_plain(what), allow_nan=False)
+
+
+def _plain(what: object) -> object:
+    """What JSON holds: YAML makes dates of texts that look like one, and the API wants texts."""
+    if isinstance(what, Mapping):
+        return {_plain(key): _plain(value) for key, value in what.items()}
+    if isinstance(what, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in what]
+    if isinstance(what, datetime.datetime):
+        # A time without a zone is UTC, as YAML has it (https://yaml.org/type/timestamp.html).
+        return what.replace(tzinfo=what.tzinfo or datetime.UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(what, datetime.date):
+        return what.isoformat()
+    if _is_model(what):
+        return _plain(_model(what))
+    if what is None or isinstance(what, (str, int, float)):
+        return what
+    raise TypeError(f"{what!r} ({type(what).__name__}) in an object: allowed is what JSON holds, and dates")

@@ -61,9 +61,13 @@ class Runner:
         return other
 
     def in_namespace(self, namespace: str) -> Self:
-        """The same kubectl, acting in a namespace wherever a call names no other: `namespace=` still wins."""
+        """The same kubectl, acting in a namespace wherever a call names no other: `namespace=` still wins.
+
+        Raises:
+            ValueError: It is empty.
+        """
         other = copy.copy(self)
-        other.namespace = namespace
+        other.namespace = self._where(namespace)
         return other
 
     def __call__(
@@ -115,7 +119,7 @@ class Runner:
         Arguments, and errors, as for a call.
         """
         __tracebackhide__ = True
-        where = self.namespace if namespace is None else namespace
+        where = self._where(namespace)
         if not where:
             return self(*args, stdin=stdin, check=check, timeout=timeout)
         with tempfile.NamedTemporaryFile("w", prefix="kubernix-context-", suffix=".json", encoding="utf-8") as context:
@@ -132,8 +136,15 @@ class Runner:
             raise failure(result.command, result.returncode, result.stderr, result.stdout)
         return result
 
+    def _where(self, namespace: str | None) -> str | None:
+        """The namespace to act in, or None for the kubeconfig's."""
+        if namespace == "":
+            # kubectl would take it for the kubeconfig's own.
+            raise ValueError('namespace="": allowed is the name of a namespace, or None')
+        return self.namespace if namespace is None else namespace
+
     def _command(self, args: Sequence[str | Path], namespace: str | None) -> list[str]:
-        where = self.namespace if namespace is None else namespace
+        where = self._where(namespace)
         command = [str(self.executable), f"--kubeconfig={self.kubeconfig}"]
         command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
         command += [f"--namespace={where}"] if where else []

@@ -39,9 +39,10 @@ def test_a_patch_may_be_as_long_as_an_object(kx: Kubectl) -> None:
 
 @pytest.mark.parametrize("nothing", ["# only a comment\n", "---\n", "---\n# a\n---\n"])
 def test_a_manifest_without_objects_is_an_error(kx: Kubectl, nothing: str) -> None:
-    """As kubectl has it, for both."""
-    with pytest.raises(KubectlError, match="no objects passed"):
-        kx.apply(nothing)
+    """For both: kubectl itself deletes nothing without a word."""
+    for act in (kx.apply, kx.delete):
+        with pytest.raises(ValueError, match="no objects passed"):
+            act(nothing)
 
 
 def test_bytes_come_out_as_they_are(kx: Kubectl, served_pod: str) -> None:

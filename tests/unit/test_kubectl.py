@@ -146,7 +146,7 @@ def test_objects_are_applied_through_standard_input(kubectl: Kubectl, manifest: 
     assert result.command[1:] == (f"--kubeconfig={kubectl.kubeconfig}", "--namespace=here", "apply", "--filename=-")
 
 
-@pytest.mark.parametrize("nothing", ["", " ", "\n\n", [], [None], ()])
+@pytest.mark.parametrize("nothing", ["", " ", "\n\n", "---", "# a\n--- # b\n  # c\n...\n", [], [None], ()])
 def test_nothing_is_not_the_current_directory(kubectl: Kubectl, nothing: object) -> None:
     """A chart that rendered to nothing is an error, and never all manifests that lie around."""
     for call in (kubectl.apply, kubectl.delete):
@@ -167,10 +167,28 @@ def test_what_yaml_and_the_official_client_make_is_applied(kubectl: Kubectl) -> 
         {"kind": "ConfigMap", "metadata": {"name": "m", "creationTimestamp": "2026-01-02T03:04:05+00:00"}},
     ]
     assert json.loads(json.loads(kubectl.apply(model).stdout)["stdin"])["metadata"]["name"] == "m"
+    odd = {"kind": "A", "data": {day: moment.replace(tzinfo=None), 1: (2, {3})}}
+    given = json.loads(json.loads(kubectl.apply(odd).stdout)["stdin"])
+    assert given["data"] == {"2026-01-02": "2026-01-02T03:04:05Z", "1": [2, [3]]}
+
+
+def test_an_empty_namespace_is_none(kubectl: Kubectl) -> None:
+    """A variable that is empty by mistake does not lead into the namespace "default"."""
+    for call in (lambda: kubectl.in_namespace(""), lambda: kubectl("get", "pods", namespace="")):
+        with pytest.raises(ValueError, match='namespace="": allowed is the name'):
+            call()
+
+
+def test_what_is_too_long_for_an_argument_is_refused(kubectl: Kubectl) -> None:
+    """The error says how long it is, and which way takes it."""
+    with pytest.raises(ValueError, match=r"an argument of 200000 bytes is more than the system takes.*stdin="):
+        kubectl.exec("pod", "echo", "x" * 200_000)
 
 
 def test_what_can_not_be_applied_is_named(kubectl: Kubectl) -> None:
     """A value that is no object, or that JSON can't hold, is an error that says what is allowed."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        kubectl.apply({"kind": "A", "spec": float("nan")})
     for wrong in (7, [7], [{"kind": "A"}, "text"]):
         with pytest.raises(TypeError, match="allowed are a path, a URL"):
             kubectl.apply(wrong)

@@ -83,3 +83,9 @@ def test_an_error_travels() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.args, again.stderr, again.stdout) == (str(error), error.args, "error: one", "out")
     assert "error: one" in repr(error)
+
+
+def test_a_report_can_be_printed_whatever_a_container_wrote() -> None:
+    """Bytes that are no text stand in it as their numbers."""
+    error = failure((*COMMAND, "exec", "a"), 1, b"caf\xe9 ended".decode(errors="surrogateescape"))
+    assert "caf\\udce9 ended" in str(error).encode().decode()
