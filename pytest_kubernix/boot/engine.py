@@ -44,11 +44,11 @@ class NativeSpec:
 
     Attributes:
         plan: The whole cluster.
-        keep_logs: Directory for the logs of a boot that failed.
+        failed_boots: Directory that keeps the logs of boots that failed.
     """
 
     plan: Plan
-    keep_logs: Path
+    failed_boots: Path
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class NativeEngine(Engine):
             await _boot_or_die(launcher, on_phase)
         except BootError as error:
             launcher.note("cluster", "failed")
-            kept = self._keep_logs(asked.keep_logs / asked.plan.cluster_id, launcher)
+            kept = self._keep_logs(asked.failed_boots / asked.plan.cluster_id, launcher)
             # Paths in the errors lead into the run directory, which is about to go.
             failures = [_moved(failure, str(self.layout.logs), kept) for failure in error.failures]
             raise BootError(error.phase, failures, logs=kept, remarks=error.remarks) from None

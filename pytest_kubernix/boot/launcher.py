@@ -138,7 +138,7 @@ class Launcher:
         finally:
             waiting.cancel()
         if not process.alive:
-            error = process.died("while it waited to begin")
+            error = process.death("while it waited to begin")
             if not self.died.done():
                 self.died.set_result(error)
             raise error
@@ -230,8 +230,8 @@ class Launcher:
             # The caller that waits for it to become ready, or comes to do so in a later phase, tells of that.
             return
         if not self.died.done():
-            self.died.set_result(process.died("on its own, after it had been ready"))
-        death = Death(process.name, at, str(process.died("on its own")))
+            self.died.set_result(process.death("on its own, after it had been ready"))
+        death = Death(process.name, at, str(process.death("on its own")))
         self.deaths.append(death)
         log(death.text.splitlines()[0])
 

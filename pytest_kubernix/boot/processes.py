@@ -48,7 +48,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def died(self, when: str) -> ComponentError:
+    def death(self, when: str) -> ComponentError:
         """The error that says how it ended."""
         code = self.exited.result()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"

@@ -90,7 +90,7 @@ class Readiness:
         try:
             await asyncio.wait(waiting, timeout=deadline.left, return_when=asyncio.FIRST_COMPLETED)
             if process and not process.alive:
-                raise process.died("before it was ready")
+                raise process.death("before it was ready")
             if not asking.done():
                 seen = self._last_answer.get(name, "no probe was answered")
                 if process and processes.is_stopped(process.pid):

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from ..plan.component import Component
 from ..plan.context import SYSTEM_PATH, ClusterContext
 from ..plan.model import Command, ComponentPlan, File, Phase, Probe
+from ..plan.network import Network
 
 SOCKET = "/run/containerd/containerd.sock"
 # Also what the host has there is heard: nodes see its /etc.
@@ -24,7 +25,7 @@ class Containerd(Component):
 
     def __init__(self, node: int) -> None:
         self.node = node
-        self.name = f"containerd/node-{node}"
+        self.name = f"containerd/{Network.node_name(node)}"
 
     def build(self, ctx: ClusterContext) -> ComponentPlan:
         # containerd finds its shim and runc by PATH.

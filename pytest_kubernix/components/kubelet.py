@@ -8,6 +8,7 @@ import json
 from ..plan.component import Component
 from ..plan.context import CLUSTER_DOMAIN, ClusterContext, flags
 from ..plan.model import ApiObject, ComponentPlan, File, Phase, Probe
+from ..plan.network import Network
 from ..plan.nodes import node_cgroup
 from .containerd import SOCKET
 
@@ -40,7 +41,7 @@ class Kubelet(Component):
 
     def __init__(self, node: int) -> None:
         self.node = node
-        self.name = f"kubelet/node-{node}"
+        self.name = f"kubelet/{Network.node_name(node)}"
 
     def build(self, ctx: ClusterContext) -> ComponentPlan:
         name = ctx.network.node_name(self.node)

@@ -8,6 +8,7 @@ import json
 from ..plan.component import Component
 from ..plan.context import ClusterContext, flags
 from ..plan.model import ComponentPlan, File, Phase, Probe
+from ..plan.network import Network
 from ..plan.nodes import NFT_ONLY
 from ..versions import matches
 from .kubelet import node_object
@@ -25,7 +26,7 @@ class Proxy(Component):
 
     def __init__(self, node: int) -> None:
         self.node = node
-        self.name = f"kube-proxy/node-{node}"
+        self.name = f"kube-proxy/{Network.node_name(node)}"
 
     def build(self, ctx: ClusterContext) -> ComponentPlan:
         name = ctx.network.node_name(self.node)

@@ -174,7 +174,7 @@ class Guardian:
         return _done()
 
     async def _claim(self, request: Claim, caller: Caller) -> Claimed:
-        if not self._state.plan(caller):
+        if not self._state.claim(caller):
             return Claimed(None)
         return Claimed(self._engine.claim(request.wants))
 

@@ -85,8 +85,8 @@ class ClusterState:
             await self._changed.wait()
             caller.tell(self._now())
 
-    def plan(self, caller: Caller) -> bool:
-        """Let a caller plan the cluster; whether it may."""
+    def claim(self, caller: Caller) -> bool:
+        """Make a caller the booter, which plans first; whether it is."""
         if self.stage != Stage.VACANT:
             return False
         self._booter = caller

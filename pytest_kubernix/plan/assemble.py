@@ -91,7 +91,7 @@ def make_plan(
         ctx = dataclasses.replace(ctx, stock=False, facts=dataclasses.replace(facts, etcd_data=""))
     spaces = []
     if config.nodes:
-        spaces = [namespaces.fabric(ctx), *(namespaces.node(ctx, number) for number in ctx.network.nodes)]
+        spaces = [namespaces.fabric(ctx), *(namespaces.node(ctx, number) for number in ctx.network.numbers)]
     return Plan(
         cluster_id=facts.cluster_id,
         run_dir=facts.run_dir,

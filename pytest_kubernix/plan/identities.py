@@ -63,7 +63,7 @@ def make_pki(network: Network, now: datetime.datetime) -> Pki:
         "kube-proxy": issue("system:kube-proxy", ["system:node-proxier"]),
         "coredns": issue("system:coredns"),
     }
-    for node in network.nodes:
+    for node in network.numbers:
         name = network.node_name(node)
         # One pair is client and server: the node authorizer goes by the name, the API server by the address.
         pairs[f"kubelet/{name}"] = issue(f"system:node:{name}", ["system:nodes"], [name, network.node_ip(node)])

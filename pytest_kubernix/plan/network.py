@@ -75,9 +75,9 @@ class Network:
     @property
     def node_names(self) -> tuple[str, ...]:
         """Names of all nodes, in order."""
-        return tuple(self.node_name(node) for node in self.nodes)
+        return tuple(self.node_name(node) for node in self.numbers)
 
     @property
-    def nodes(self) -> range:
+    def numbers(self) -> range:
         """Numbers of all nodes: 1, 2, …"""
         return range(1, self.node_count + 1)

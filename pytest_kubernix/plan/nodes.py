@@ -85,7 +85,7 @@ def fabric(ctx: ClusterContext) -> NamespacePlan:
     network = ctx.network
     length = network.node_block.prefixlen
     link = host_link(ctx)
-    pod_routes = [f"route add {network.pod_block(node)} via {network.node_ip(node)}" for node in network.nodes]
+    pod_routes = [f"route add {network.pod_block(node)} via {network.node_ip(node)}" for node in network.numbers]
     setup = [
         "set -e",
         *_ip(
@@ -126,7 +126,7 @@ def node(ctx: ClusterContext, number: int) -> NamespacePlan:
     network = ctx.network
     name = network.node_name(number)
     length = network.node_block.prefixlen
-    others = [other for other in network.nodes if other != number]
+    others = [other for other in network.numbers if other != number]
     shared = shared_directories(ctx.facts.shared)
     setup = [
         "set -e",

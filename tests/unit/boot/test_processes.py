@@ -47,7 +47,7 @@ def test_an_exit_is_noticed_with_code_and_log(tmp_path: Path) -> None:
         process = spawner.spawn("sh", ["sh", "-c", "echo last words; exit 3"], env=ENV, log=log)
         assert await process.exited == 3
         assert not process.alive
-        return process.died("before it was ready")
+        return process.death("before it was ready")
 
     error = drive(scenario)
     assert error.reason == "exited with code 3 before it was ready"

@@ -51,8 +51,8 @@ def test_one_boots_and_all_get_the_cluster() -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
         assert await state.attach(one) == Attached(Stage.VACANT)
         assert await state.attach(other) == Attached(Stage.VACANT)
-        assert state.plan(one)
-        assert not state.plan(other)
+        assert state.claim(one)
+        assert not state.claim(other)
         waiting = asyncio.ensure_future(state.attach(other))
         state.boot(one)
         await settle()
@@ -75,7 +75,7 @@ def test_the_next_takes_over_where_it_was_left(when: Stage) -> None:
     async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
         await state.attach(one)
-        state.plan(one)
+        state.claim(one)
         waiting = asyncio.ensure_future(state.attach(other))
         await settle()
         if when != Stage.PLANNING:
@@ -86,7 +86,7 @@ def test_the_next_takes_over_where_it_was_left(when: Stage) -> None:
         state.hung_up(one)
         if when == Stage.PLANNING:
             assert (await waiting).stage == Stage.VACANT
-            assert state.plan(other)
+            assert state.claim(other)
             return
         if when == Stage.BOOTING:
             state.booted(HANDLE)
@@ -103,7 +103,7 @@ def test_a_failure_is_the_same_for_all() -> None:
     async def scenario(state: ClusterState) -> None:
         one, other, late = FakeCaller("gw0"), FakeCaller("gw1"), FakeCaller("gw2")
         await state.attach(one)
-        state.plan(one)
+        state.claim(one)
         waiting = asyncio.ensure_future(state.attach(other))
         await settle()
         state.fail(pack(FAILURE))
@@ -123,7 +123,7 @@ def test_a_cluster_that_is_ready_does_not_fail_any_more() -> None:
     async def scenario(state: ClusterState) -> None:
         one = FakeCaller("gw0")
         await state.attach(one)
-        state.plan(one)
+        state.claim(one)
         state.boot(one)
         state.booted(HANDLE)
         state.publish(one)
@@ -139,7 +139,7 @@ def test_only_the_booter_publishes() -> None:
     async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
         await state.attach(one)
-        state.plan(one)
+        state.claim(one)
         state.boot(one)
         state.booted(HANDLE)
         with pytest.raises(KubernixError, match="gw1 can't publish a cluster that is booted: gw0 is in charge of it"):
@@ -156,7 +156,7 @@ def test_one_that_waits_gives_up_for_itself_alone(when: Stage) -> None:
     async def scenario(state: ClusterState) -> None:
         one, other = FakeCaller("gw0"), FakeCaller("gw1")
         await state.attach(one)
-        state.plan(one)
+        state.claim(one)
         if when != Stage.PLANNING:
             state.boot(one)
         if when == Stage.BOOTED:

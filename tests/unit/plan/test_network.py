@@ -15,7 +15,7 @@ from pytest_kubernix.plan.network import Network
 def test_blocks_lie_apart_inside_the_cidr(nodes: int, prefix: int) -> None:
     """Node addresses, services and every node's pods have blocks that never overlap and stay inside the CIDR."""
     network = Network(ipaddress.IPv4Network(f"10.0.0.0/{prefix}"), nodes)
-    blocks = [network.node_block, network.service_block, *(network.pod_block(node) for node in network.nodes)]
+    blocks = [network.node_block, network.service_block, *(network.pod_block(node) for node in network.numbers)]
     assert all(block.subnet_of(network.cidr) for block in blocks)
     assert not any(one.overlaps(other) for one, other in itertools.combinations(blocks, 2))
 
@@ -23,7 +23,7 @@ def test_blocks_lie_apart_inside_the_cidr(nodes: int, prefix: int) -> None:
 def test_every_node_has_an_address_in_the_smallest_network() -> None:
     """In the smallest network allowed for 64 nodes, each still has an address of its own in the node block."""
     network = Network(ipaddress.IPv4Network("10.0.0.0/18"), 64)
-    addresses = {network.node_ip(node) for node in network.nodes} | {network.host_ip, network.fabric_ip}
+    addresses = {network.node_ip(node) for node in network.numbers} | {network.host_ip, network.fabric_ip}
     assert len(addresses) == 66
     assert all(ipaddress.ip_address(address) in network.node_block for address in addresses)
     assert network.node_ip(64) != str(network.node_block.broadcast_address)
