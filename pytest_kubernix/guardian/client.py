@@ -4,6 +4,7 @@ A holder that dies drops its share with it; a child that it forks never has one.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -31,6 +32,12 @@ from .rundir import make_run_dir
 from .sweep import clear, sweep, sweep_one
 
 A = TypeVar("A")
+
+# What Python runs for a guardian.
+GUARDIAN = (
+    "import json, sys; first, *last = json.loads(sys.argv.pop(1)); sys.path[:] = [first, *sys.path, *last]; "
+    "from pytest_kubernix.guardian.server import main; main()"
+)
 
 # Starting a guardian takes a fraction of a second; a process that holds the lock for longer is stopped or stuck.
 START_TIMEOUT = 30.0
@@ -265,8 +272,6 @@ def _start(layout: Layout, engine: type[Engine], controller: int, lock: int, mea
     """
     read = write = -1
     watched: list[int] = []
-    package = Path(__file__).parent.parent.parent
-    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pytest_kubernix.guardian.server import main; main()"
     recorded = engines.record(engine)
     try:
         layout.engine.write_text(recorded, encoding="utf-8")
@@ -274,10 +279,10 @@ def _start(layout: Layout, engine: type[Engine], controller: int, lock: int, mea
         # A controller that is dead holds nothing; its workers, of which this is one, soon learn of it.
         with contextlib.suppress(ProcessLookupError):
             watched = [os.pidfd_open(controller)] if controller else []
-        words = [str(package), str(layout.run_dir), recorded, *map(str, [lock, write, *watched])]
+        words = [_import_path(), str(layout.run_dir), recorded, *map(str, [lock, write, *watched])]
         with layout.guardian_log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", start, *words],
+                [sys.executable, "-I", "-c", GUARDIAN, *words],
                 env={"PATH": os.defpath, "LANG": "C.UTF-8"},
                 cwd="/",
                 pass_fds=[lock, write, *watched],
@@ -299,6 +304,15 @@ def _start(layout: Layout, engine: type[Engine], controller: int, lock: int, mea
     # Isolated, it goes on as a grandchild, and the child is over in a moment; otherwise it is ours until one of us
     # ends. Its exit code must be taken, whenever that is.
     threading.Thread(target=process.wait, name="guardian", daemon=True).start()
+
+
+def _import_path() -> str:
+    """Where a guardian finds this package, first, and what this process could import, last, as JSON.
+
+    Isolated Python looks at no PYTHONPATH; dependencies, or another engine, may nevertheless be there and nowhere else.
+    """
+    package = Path(__file__).parent.parent.parent
+    return json.dumps([str(package), *(path for path in sys.path if Path(path).is_absolute())])
 
 
 def _lock_without_guardian(layout: Layout) -> int | None:
