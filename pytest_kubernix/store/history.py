@@ -1,5 +1,5 @@
 """Checkpoints and rollbacks: a cluster's objects as they were, put back in etcd, and the reactions settled.
-`plan.py` says what is written, `reactions.py` who must have taken notice; here is the loop that joins them."""
+`restore.py` says what is written, `reactions.py` who must have taken notice; here is the loop that joins them."""
 
 from __future__ import annotations
 
