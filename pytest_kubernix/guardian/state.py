@@ -63,14 +63,12 @@ class ClusterState:
         Raises:
             KubernixError: It has failed.
         """
+        caller.tell(self._now())
         if caller not in self._callers:
             self._callers.append(caller)
-            # A caller that comes before the cluster is ready hears all of its boot, and first whose it is.
-            caller.tell(self._now())
+            # A caller that comes before the cluster is ready hears all of its boot, after whose it is.
             for event in self._phases if self.stage != Stage.READY else []:
                 caller.tell(event)
-        else:
-            caller.tell(self._now())
         while True:
             if self.stage == Stage.FAILED:
                 raise unpack(self._error)

@@ -67,7 +67,7 @@ class Runner:
             ValueError: It is empty.
         """
         other = copy.copy(self)
-        other.namespace = self._where(namespace)
+        other.namespace = _named(namespace)
         return other
 
     def __call__(
@@ -138,10 +138,7 @@ class Runner:
 
     def _where(self, namespace: str | None) -> str | None:
         """The namespace to act in, or None for the kubeconfig's."""
-        if namespace == "":
-            # kubectl would take it for the kubeconfig's own.
-            raise ValueError('namespace="": allowed is the name of a namespace, or None')
-        return self.namespace if namespace is None else namespace
+        return self.namespace if namespace is None else _named(namespace)
 
     def _command(self, args: Sequence[str | Path], namespace: str | None) -> list[str]:
         where = self._where(namespace)
@@ -149,6 +146,13 @@ class Runner:
         command += [f"--cache-dir={self._cache_dir}"] if self._cache_dir else []
         command += [f"--namespace={where}"] if where else []
         return [*command, *map(str, args)]
+
+
+def _named(namespace: str) -> str:
+    if namespace == "":
+        # kubectl would take it for the kubeconfig's own.
+        raise ValueError('namespace="": allowed is the name of a namespace, or None')
+    return namespace
 
 
 def _context(kubeconfig: Path, namespace: str) -> dict[str, Any]:
